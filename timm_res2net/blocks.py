@@ -1,0 +1,278 @@
+"""The residual blocks around the hierarchical split, in the forms that timm's ResNet and DLA take.
+
+A block is 1x1 convolution -> split -> 1x1 convolution (paper, figure 2b), each with its norm, plus the shortcut.
+The blocks extend `HierarchicalSplit` rather than hold one so that their parameters keep the names of published weights
+(`layer1.0.convs.0.weight`), which therefore load as they are.
+"""
+from typing import Callable, List, Optional, Type
+
+import torch
+from torch import nn
+from timm.layers import LayerType, create_aa, create_act_layer
+
+from .arguments import check_choice, check_width, create_attention, create_norm
+from .hierarchical_split import HierarchicalSplit
+
+FIRST_BLOCKS = ('parallel', 'parallel_conv', 'paddle', 'hierarchical')
+STRIDE_POSITIONS = ('split', 'conv1')
+ATTN_POSITIONS = ('output', 'split')
+
+
+def default_first_block(stride_position: str) -> str:
+    """The form of a stage's first block that goes with a stride position, see `Res2Net`."""
+    return 'hierarchical' if stride_position == 'conv1' else 'parallel'
+
+
+class Res2NetBlock(HierarchicalSplit):
+    """Residual branch of both blocks: (B, in_chs, H, W) -> (B, out_chs, H / stride, W / stride), before the shortcut."""
+
+    def __init__(
+            self,
+            in_chs: int,
+            width: int,
+            out_chs: int,
+            scale: int,
+            stride: int,
+            dilation: int,
+            cardinality: int,
+            is_first: bool,
+            downsamples: bool,
+            first_block: Optional[str],
+            stride_position: str,
+            attn_layer: Optional[LayerType],
+            rd_ratio: Optional[float],
+            attn_position: str,
+            act_layer: LayerType,
+            norm_layer: LayerType,
+            aa_layer: Optional[LayerType],
+            device=None,
+            dtype=None,
+    ) -> None:
+        """
+        Args:
+            is_first: The block opens a stage.
+            downsamples: The block has a stride, or has traded it for dilation (`output_stride`).
+        """
+        dd = {'device': device, 'dtype': dtype}
+        check_choice('stride_position', stride_position, STRIDE_POSITIONS)
+        check_choice('attn_position', attn_position, ATTN_POSITIONS)
+        first_block = check_choice('first_block', first_block or default_first_block(stride_position), FIRST_BLOCKS)
+        form = 'hierarchical'
+        if first_block == 'paddle' and downsamples:
+            form = 'parallel'
+        elif first_block != 'paddle' and is_first:
+            form = first_block
+        in_split = stride_position == 'split'
+        aa_layer = aa_layer if downsamples else None
+        super().__init__(
+            width,
+            scale,
+            stride=stride if in_split else 1,
+            dilation=dilation,
+            cardinality=cardinality,
+            form=form,
+            count_include_pad=first_block != 'paddle',
+            act_layer=act_layer,
+            norm_layer=norm_layer,
+            aa_layer=aa_layer if in_split else None,
+            **dd,
+        )
+        conv1_stride = 1 if in_split or aa_layer is not None else stride
+        self.conv1 = nn.Conv2d(in_chs, width * scale, kernel_size=1, stride=conv1_stride, bias=False, **dd)
+        self.bn1 = create_norm(width * scale, norm_layer, **dd)
+        self.act1 = create_act_layer(act_layer, inplace=True)
+        self.aa1 = create_aa(
+            aa_layer, channels=width * scale, stride=stride, enable=aa_layer is not None and not in_split, **dd)
+
+        self.conv3 = nn.Conv2d(width * scale, out_chs, kernel_size=1, bias=False, **dd)
+        self.bn3 = create_norm(out_chs, norm_layer, **dd)
+        self.split_attn = self.se = None
+        if attn_position == 'split':
+            self.split_attn = create_attention(attn_layer, width * scale, rd_ratio, **dd)
+        else:
+            self.se = create_attention(attn_layer, out_chs, rd_ratio, **dd)
+        self.drop_block = nn.Identity()
+        self.act3 = create_act_layer(act_layer, inplace=True)
+
+    def zero_init_last(self) -> None:
+        """Zero the last norm's weight, so that the block starts as its shortcut."""
+        if getattr(self.bn3, 'weight', None) is not None:
+            nn.init.zeros_(self.bn3.weight)
+
+    def residual(self, x: torch.Tensor) -> torch.Tensor:
+        """conv1 -> split -> conv3 -> attention, without the shortcut."""
+        x = self.conv1(x)
+        x = self.bn1(x)
+        x = self.act1(x)
+        x = self.aa1(x)
+
+        x = self.split(x)
+        x = self.drop_block(x)
+        if self.split_attn is not None:
+            x = self.split_attn(x)
+
+        x = self.conv3(x)
+        x = self.bn3(x)
+        if self.se is not None:
+            x = self.se(x)
+        return x
+
+
+class Res2NetBottleneck(Res2NetBlock):
+    """The bottleneck of Res2Net, for timm's ResNet: (B, inplanes, H, W) -> (B, 4 * planes, H / stride, W / stride).
+
+    `scale=1` with `base_width=64` is ResNet's bottleneck, with `cardinality` above 1 ResNeXt's.
+    """
+    expansion = 4
+
+    def __init__(
+            self,
+            inplanes: int,
+            planes: int,
+            stride: int = 1,
+            downsample: Optional[nn.Module] = None,
+            cardinality: int = 1,
+            base_width: float = 26,
+            scale: int = 4,
+            reduce_first: int = 1,
+            dilation: int = 1,
+            first_dilation: Optional[int] = None,
+            first_block: Optional[str] = None,
+            stride_position: str = 'split',
+            attn_layer: Optional[LayerType] = None,
+            rd_ratio: Optional[float] = None,
+            attn_position: str = 'output',
+            act_layer: LayerType = nn.ReLU,
+            norm_layer: LayerType = nn.BatchNorm2d,
+            aa_layer: Optional[LayerType] = None,
+            drop_block: Optional[Callable[[], nn.Module]] = None,
+            drop_path: Optional[nn.Module] = None,
+            device=None,
+            dtype=None,
+    ) -> None:
+        """
+        Args:
+            inplanes: Input channels.
+            planes: A quarter of the output channels.
+            stride: Stride of the block.
+            downsample: The shortcut's projection, None for the identity; its presence marks a stage's first block.
+            cardinality: Groups of the 3x3 convolutions.
+            base_width: Channels of a convolution group at 64 planes, see `check_width`.
+            scale: Number of groups of the split.
+            reduce_first: Must be 1; SENet-154's halved first convolution has no counterpart here.
+            dilation: Dilation of the stage.
+            first_dilation: Dilation of this block's 3x3 convolutions, the previous stage's in a first block.
+            first_block: Form of a stage's first block, see `Res2Net`.
+            stride_position: 'split' or 'conv1', see `Res2Net`.
+            attn_layer: Attention, by timm's name, class or partial.
+            rd_ratio: Reduction ratio of the attention.
+            attn_position: 'output' (before the shortcut is added, the paper) or 'split' (on the concatenation).
+            drop_block: Makes the DropBlock layer that acts on the concatenation.
+            drop_path: Stochastic depth of the branch.
+        """
+        if reduce_first != 1:
+            raise ValueError(f'reduce_first={reduce_first!r} is not defined for a hierarchical split, leave it at 1.')
+        first_dilation = first_dilation or dilation
+        super().__init__(
+            inplanes,
+            check_width(planes, base_width, cardinality),
+            planes * self.expansion,
+            scale,
+            stride=stride,
+            dilation=first_dilation,
+            cardinality=cardinality,
+            is_first=stride > 1 or downsample is not None,
+            downsamples=stride > 1 or first_dilation != dilation,
+            first_block=first_block,
+            stride_position=stride_position,
+            attn_layer=attn_layer,
+            rd_ratio=rd_ratio,
+            attn_position=attn_position,
+            act_layer=act_layer,
+            norm_layer=norm_layer,
+            aa_layer=aa_layer,
+            device=device,
+            dtype=dtype,
+        )
+        if drop_block is not None:
+            self.drop_block = drop_block()
+        self.downsample = downsample
+        self.drop_path = drop_path
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shortcut = x
+        x = self.residual(x)
+        if self.drop_path is not None:
+            x = self.drop_path(x)
+        if self.downsample is not None:
+            shortcut = self.downsample(shortcut)
+        x += shortcut
+        return self.act3(x)
+
+
+class Res2NetDlaBottleneck(Res2NetBlock):
+    """The bottleneck of Res2Net-DLA, for timm's DLA: (B, inplanes, H, W) -> (B, outplanes, H / stride, W / stride).
+
+    Only blocks with a stride open a stage here, so the stride-1 blocks of DLA's trees are all hierarchical.
+    """
+    expansion = 2
+
+    def __init__(
+            self,
+            inplanes: int,
+            outplanes: int,
+            stride: int = 1,
+            dilation: int = 1,
+            cardinality: int = 1,
+            base_width: float = 28,
+            scale: int = 4,
+            first_block: Optional[str] = None,
+            stride_position: str = 'split',
+            attn_layer: Optional[LayerType] = None,
+            rd_ratio: Optional[float] = None,
+            attn_position: str = 'output',
+            act_layer: Type[nn.Module] = nn.ReLU,
+            norm_layer: Type[nn.Module] = nn.BatchNorm2d,
+            device=None,
+            dtype=None,
+    ) -> None:
+        """See `Res2NetBottleneck`; `outplanes` are the output channels."""
+        # the order of roundings is that of published weights: whole groups at outplanes, then halved
+        width = check_width(outplanes, base_width, cardinality) // self.expansion
+        if width < 1 or width % cardinality:
+            raise ValueError(
+                f'base_width={base_width!r} with cardinality={cardinality!r} gives groups of {width} channels at '
+                f'{outplanes} output channels, which must be a positive multiple of the cardinality.')
+        super().__init__(
+            inplanes,
+            width,
+            outplanes,
+            scale,
+            stride=stride,
+            dilation=dilation,
+            cardinality=cardinality,
+            is_first=stride > 1,
+            downsamples=stride > 1,
+            first_block=first_block,
+            stride_position=stride_position,
+            attn_layer=attn_layer,
+            rd_ratio=rd_ratio,
+            attn_position=attn_position,
+            act_layer=act_layer,
+            norm_layer=norm_layer,
+            aa_layer=None,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(
+            self,
+            x: torch.Tensor,
+            shortcut: Optional[torch.Tensor] = None,
+            children: Optional[List[torch.Tensor]] = None,
+    ) -> torch.Tensor:
+        if shortcut is None:
+            shortcut = x
+        x = self.residual(x)
+        x += shortcut
+        return self.act3(x)

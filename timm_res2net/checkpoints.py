@@ -1,0 +1,2 @@
+def checkpoint_filter_fn(state_dict, model):
+    return state_dict
