@@ -87,7 +87,7 @@ default_cfgs = generate_default_cfgs({
     'resnext29_8c_64w_cifar_custom.untrained': _ccfg(),
     'resnext29_16c_64w_cifar_custom.untrained': _ccfg(),
     'seresnext29_8c_64w_cifar_custom.untrained': _ccfg(),
-    'res2net26_32w_4s_cifar_custom.untrained': _ccfg(pool_size=(4, 4)),
+    'res2net23_32w_4s_cifar_custom.untrained': _ccfg(pool_size=(4, 4)),
 })
 
 
@@ -327,8 +327,8 @@ def seresnext29_8c_64w_cifar_custom(pretrained: bool = False, **kwargs) -> nn.Mo
 
 
 @register_variant
-def res2net26_32w_4s_cifar_custom(pretrained: bool = False, **kwargs) -> nn.Module:
-    """A small Res2Net for CPU-sized work, 32w x 4s, 1.6 M parameters."""
+def res2net23_32w_4s_cifar_custom(pretrained: bool = False, **kwargs) -> nn.Module:
+    """A small Res2Net for CPU-sized work, 32w x 4s, 1.8 M parameters."""
     args = dict(
-        layers=(2, 3, 3), channels=(32, 64, 128), scale=4, base_width=32, cardinality=1, stem_width=32, stem_stride=2)
-    return build(Res2NetCifar, 'res2net26_32w_4s_cifar_custom', pretrained, args, kwargs)
+        layers=(2, 3, 2), channels=(64, 96, 128), scale=4, base_width=32, cardinality=1, stem_width=32, stem_stride=2)
+    return build(Res2NetCifar, 'res2net23_32w_4s_cifar_custom', pretrained, args, kwargs)

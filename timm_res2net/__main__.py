@@ -1,0 +1,48 @@
+"""Run any script with the Res2Net variants registered: `python -m timm_res2net SCRIPT [ARGS...]`.
+
+The script runs as if by `python SCRIPT ARGS...`: its `__main__`, its arguments, its folder first on the import path, its
+exit code and its own traceback. Under torchrun: `torchrun --nproc_per_node=N -m timm_res2net SCRIPT [ARGS...]`.
+"""
+import os
+import runpy
+import sys
+import traceback
+
+USAGE = 'usage: python -m timm_res2net SCRIPT [ARGS...]   (SCRIPT: timm\'s train.py, validate.py, benchmark.py, ...)'
+
+
+def _own_traceback(tb):
+    """The part of a traceback that starts in the script: without the frames of this file and of runpy."""
+    launchers = (__file__, runpy.__file__, '<frozen runpy>')
+    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code.co_filename in launchers:
+        tb = tb.tb_next
+    return tb
+
+
+def main() -> int:
+    """Run `sys.argv[1]` with the remaining arguments; returns 2 for wrong usage or a missing script, as python does."""
+    if len(sys.argv) < 2 or sys.argv[1] in ('-h', '--help'):
+        print(USAGE, file=sys.stdout if len(sys.argv) > 1 else sys.stderr)
+        return 0 if len(sys.argv) > 1 else 2
+    import timm_res2net  # noqa: F401  registers the variants
+    script = sys.argv[1]
+    try:
+        with open(script, 'rb'):
+            pass
+    except OSError as error:
+        if not os.path.isdir(script):
+            print(f"{sys.executable}: can't open file {os.path.abspath(script)!r}: [Errno {error.errno}] "
+                  f'{error.strerror}', file=sys.stderr)
+            return 2
+    sys.argv = sys.argv[1:]
+    sys.path[0] = os.path.dirname(os.path.abspath(script))  # in place of the current folder that `-m` puts there
+    try:
+        runpy.run_path(script, run_name='__main__')
+    except Exception as error:
+        traceback.print_exception(type(error), error, _own_traceback(error.__traceback__))
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
