@@ -1,12 +1,11 @@
 """Run any script with the Res2Net variants registered: `python -m timm_res2net SCRIPT [ARGS...]`.
 
-The script runs as if by `python SCRIPT ARGS...`: its `__main__`, its arguments, its folder first on the import path, its
-exit code and its own traceback. Under torchrun: `torchrun --nproc_per_node=N -m timm_res2net SCRIPT [ARGS...]`.
+The script runs as if by `python SCRIPT ARGS...`: its `__main__`, its arguments, its folder first on the import path,
+its exit code and its own traceback. Under torchrun: `torchrun --nproc_per_node=N -m timm_res2net SCRIPT [ARGS...]`.
 """
 import os
 import runpy
 import sys
-import traceback
 
 USAGE = 'usage: python -m timm_res2net SCRIPT [ARGS...]   (SCRIPT: timm\'s train.py, validate.py, benchmark.py, ...)'
 
@@ -14,9 +13,15 @@ USAGE = 'usage: python -m timm_res2net SCRIPT [ARGS...]   (SCRIPT: timm\'s train
 def _own_traceback(tb):
     """The part of a traceback that starts in the script: without the frames of this file and of runpy."""
     launchers = (__file__, runpy.__file__, '<frozen runpy>')
-    while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code.co_filename in launchers:
+    while tb is not None and tb.tb_frame.f_code.co_filename in launchers:
         tb = tb.tb_next
     return tb
+
+
+def _excepthook(kind, error, tb):
+    """Print an uncaught exception as if the script had been python's own argument."""
+    tb = _own_traceback(tb)
+    sys.__excepthook__(kind, error.with_traceback(tb), tb)
 
 
 def main() -> int:
@@ -35,12 +40,9 @@ def main() -> int:
                   f'{error.strerror}', file=sys.stderr)
             return 2
     sys.argv = sys.argv[1:]
-    sys.path[0] = os.path.dirname(os.path.abspath(script))  # in place of the current folder that `-m` puts there
-    try:
-        runpy.run_path(script, run_name='__main__')
-    except Exception as error:
-        traceback.print_exception(type(error), error, _own_traceback(error.__traceback__))
-        return 1
+    sys.path[0] = os.path.dirname(os.path.realpath(script))  # in place of the current folder that `-m` puts there
+    sys.excepthook = _excepthook
+    runpy.run_path(script, run_name='__main__')
     return 0
 
 

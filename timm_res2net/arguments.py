@@ -10,8 +10,9 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any, Callable, Optional, Sequence, Tuple
 
+import torch
+from timm.layers import BlurPool2d, EcaModule, create_act_layer, create_attn, get_act_layer, get_attn, get_norm_layer
 from torch import nn
-from timm.layers import BlurPool2d, create_attn, get_act_layer, get_attn, get_norm_layer
 
 # the names that timm's `create_aa` takes
 AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': partial(BlurPool2d, pad_mode='constant')}
@@ -59,7 +60,7 @@ def check_ints(name: str, value: Any, length: Optional[int] = None) -> Tuple[int
 
 
 def check_width(planes: int, base_width: float, cardinality: int) -> int:
-    """Return the channels of one group of the split, `floor(planes * base_width / 64) * cardinality` (paper, section 3.3).
+    """Return the channels of one group, `floor(planes * base_width / 64) * cardinality` (paper, section 3.3).
 
     Args:
         planes: Width of the stage as ResNet counts it (64, 128, 256, 512 in ImageNet models).
@@ -102,11 +103,16 @@ def resolve_layer(name: str, value: Any) -> Any:
         value: A name known to timm, a class, a partial or, for the last two, None.
     """
     getter = dict(act_layer=get_act_layer, norm_layer=get_norm_layer, aa_layer=_get_aa_layer, attn_layer=get_attn)[name]
-    known = isinstance(value, str) or callable(value) and not isinstance(value, nn.Module)
-    if not known and not (name in ('aa_layer', 'attn_layer') and value in (None, False, True)):
+    if isinstance(value, type):
+        known = issubclass(value, nn.Module)
+    else:
+        known = isinstance(value, str) or callable(value) and not isinstance(value, nn.Module)
+    if not known and not (name in ('aa_layer', 'attn_layer') and (value is None or isinstance(value, bool))):
         raise TypeError(f'{name}={value!r} must be a name known to timm, a class or a partial.')
     if name == 'aa_layer' and value is True:
         raise TypeError("aa_layer=True is not a layer, name one: 'blur', 'blurpc' or 'avg'.")
+    if callable(value):
+        return value
     try:
         layer = getter(value or None)
     except (KeyError, AssertionError, ValueError):
@@ -114,6 +120,15 @@ def resolve_layer(name: str, value: Any) -> Any:
     if layer is None and name in ('act_layer', 'norm_layer'):
         raise ValueError(f'{name}={value!r} is empty, name a layer.')
     return layer
+
+
+def create_act(act_layer: Any, inplace: bool = True, device=None, dtype=None) -> nn.Module:
+    """Create an activation, in place if it can be, naming `act_layer` if it cannot be made."""
+    try:
+        act = create_act_layer(act_layer, inplace=inplace)
+    except TypeError as error:
+        raise ValueError(f'act_layer={act_layer!r} cannot be made without arguments: {error}') from error
+    return act.to(device=device, dtype=dtype)  # some have parameters
 
 
 def create_norm(channels: int, norm_layer: Callable[..., nn.Module], **dd) -> nn.Module:
@@ -126,6 +141,18 @@ def create_norm(channels: int, norm_layer: Callable[..., nn.Module], **dd) -> nn
         raise ValueError(
             f'norm_layer={norm_layer!r} cannot normalise {channels} channels ({error}). Choose scale, base_width and '
             "cardinality so that it divides every width, or another norm such as 'batchnorm2d'.") from error
+
+
+def check_norm(norm_layer: Callable[..., nn.Module], channels: int) -> Callable[..., nn.Module]:
+    """Return `norm_layer` if it takes feature maps; timm's factory also names norms of token sequences."""
+    try:
+        shape = create_norm(channels, norm_layer).eval()(torch.zeros(1, channels, 2, 3)).shape
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f'norm_layer={norm_layer!r} cannot normalise a map of {channels} channels: {error}') from error
+    if shape != (1, channels, 2, 3):
+        raise ValueError(f'norm_layer={norm_layer!r} changes the shape of a map.')
+    return norm_layer
 
 
 def create_attention(attn_layer: Any, channels: int, rd_ratio: Optional[float] = None, **dd) -> Optional[nn.Module]:
@@ -146,9 +173,11 @@ def create_attention(attn_layer: Any, channels: int, rd_ratio: Optional[float] =
         return None
     if rd_ratio is not None:
         check_real('rd_ratio', rd_ratio, 0)
-        if 'rd_ratio' not in inspect.signature(layer).parameters:
+        if layer is EcaModule or 'rd_ratio' not in inspect.signature(layer).parameters:  # ECA has it for its MLP form
             raise ValueError(f"rd_ratio={rd_ratio!r} has no effect on attn_layer={attn_layer!r}, leave it out.")
         dd['rd_ratio'] = rd_ratio
+    if layer in (get_attn('halo'), get_attn('bat')):
+        raise ValueError(f'attn_layer={attn_layer!r} takes only maps whose size is a multiple of its blocks.')
     try:
         return create_attn(layer, channels, **dd)
     except (ValueError, TypeError, AssertionError, ZeroDivisionError) as error:

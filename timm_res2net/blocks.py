@@ -7,10 +7,10 @@ The blocks extend `HierarchicalSplit` rather than hold one so that their paramet
 from typing import Callable, List, Optional, Type
 
 import torch
+from timm.layers import LayerType, create_aa
 from torch import nn
-from timm.layers import LayerType, create_aa, create_act_layer
 
-from .arguments import check_choice, check_width, create_attention, create_norm
+from .arguments import check_choice, check_width, create_act, create_attention, create_norm
 from .hierarchical_split import HierarchicalSplit
 
 FIRST_BLOCKS = ('parallel', 'parallel_conv', 'paddle', 'hierarchical')
@@ -24,7 +24,7 @@ def default_first_block(stride_position: str) -> str:
 
 
 class Res2NetBlock(HierarchicalSplit):
-    """Residual branch of both blocks: (B, in_chs, H, W) -> (B, out_chs, H / stride, W / stride), before the shortcut."""
+    """Residual branch of both blocks: (B, in_chs, H, W) -> (B, out_chs, H / stride, W / stride), no shortcut yet."""
 
     def __init__(
             self,
@@ -56,7 +56,9 @@ class Res2NetBlock(HierarchicalSplit):
         dd = {'device': device, 'dtype': dtype}
         check_choice('stride_position', stride_position, STRIDE_POSITIONS)
         check_choice('attn_position', attn_position, ATTN_POSITIONS)
-        first_block = check_choice('first_block', first_block or default_first_block(stride_position), FIRST_BLOCKS)
+        if first_block is None:
+            first_block = default_first_block(stride_position)
+        check_choice('first_block', first_block, FIRST_BLOCKS)
         form = 'hierarchical'
         if first_block == 'paddle' and downsamples:
             form = 'parallel'
@@ -80,7 +82,7 @@ class Res2NetBlock(HierarchicalSplit):
         conv1_stride = 1 if in_split or aa_layer is not None else stride
         self.conv1 = nn.Conv2d(in_chs, width * scale, kernel_size=1, stride=conv1_stride, bias=False, **dd)
         self.bn1 = create_norm(width * scale, norm_layer, **dd)
-        self.act1 = create_act_layer(act_layer, inplace=True)
+        self.act1 = create_act(act_layer, **dd)
         self.aa1 = create_aa(
             aa_layer, channels=width * scale, stride=stride, enable=aa_layer is not None and not in_split, **dd)
 
@@ -92,7 +94,7 @@ class Res2NetBlock(HierarchicalSplit):
         else:
             self.se = create_attention(attn_layer, out_chs, rd_ratio, **dd)
         self.drop_block = nn.Identity()
-        self.act3 = create_act_layer(act_layer, inplace=True)
+        self.act3 = create_act(act_layer, **dd)
 
     def zero_init_last(self) -> None:
         """Zero the last norm's weight, so that the block starts as its shortcut."""

@@ -5,11 +5,11 @@ Paper: `Res2Net: A New Multi-scale Backbone Architecture` - https://arxiv.org/ab
 from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
-from torch import nn
-from timm.layers import LayerType, create_act_layer, create_classifier
+from timm.layers import LayerType, create_classifier
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from timm.models.resnet import ResNet, make_blocks
+from torch import nn
 
 from .arguments import check_bool, check_choice, check_int, check_unknown
 from .blocks import Res2NetBottleneck
@@ -71,18 +71,19 @@ class Res2NetCifar(ResNet):
         check_choice('output_stride', output_stride, (4 * stem_stride, 2 * stem_stride, stem_stride))
         stage_args = make_stage_args(
             layers, channels, 3, cardinality, base_width, down_kernel_size, avg_down,
-            act_layer, norm_layer, aa_layer, drop_path_rate, drop_block_rate)
+            act_layer, norm_layer, aa_layer, drop_path_rate, drop_block_rate, device, dtype)
         block_args = make_block_args(scale, first_block, stride_position, attn_layer, rd_ratio, attn_position)
         nn.Module.__init__(self)  # ResNet's own would build a 7x7 stem and four stages
         dd = {'device': device, 'dtype': dtype}
         self.num_classes = num_classes
         self.in_chans = in_chans
+        self.first_block = block_args['first_block']
         self.drop_rate = drop_rate
         self.grad_checkpointing = False
 
         self.conv1 = nn.Conv2d(in_chans, stem_width, kernel_size=3, stride=stem_stride, padding=1, bias=False, **dd)
         self.bn1 = stage_args['norm_layer'](stem_width, **dd)
-        self.act1 = create_act_layer(stage_args['act_layer'], inplace=True)
+        self.act1 = stage_args['act_layer'](inplace=True)
         channels = stage_args.pop('channels')
         stages, feature_info = make_blocks(
             (Res2NetBottleneck,) * 3,

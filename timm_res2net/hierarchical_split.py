@@ -22,10 +22,10 @@ that is, group j of the input and of the output here is the paper's group j + 1 
 from typing import Optional
 
 import torch
+from timm.layers import LayerType, create_aa
 from torch import nn
-from timm.layers import LayerType, create_aa, create_act_layer
 
-from .arguments import check_choice, check_int, create_norm, resolve_layer
+from .arguments import check_choice, check_int, create_act, create_norm, resolve_layer
 
 FORMS = ('hierarchical', 'parallel', 'parallel_conv')
 
@@ -109,7 +109,7 @@ class HierarchicalSplit(nn.Module):
                 **dd,
             ))
             bns.append(create_norm(width, norm_layer, **dd))
-            acts.append(create_act_layer(act_layer, inplace=True))
+            acts.append(create_act(act_layer, **dd))
         self.convs = nn.ModuleList(convs)
         self.bns = nn.ModuleList(bns)
         self.acts = nn.ModuleList(acts)
@@ -124,7 +124,7 @@ class HierarchicalSplit(nn.Module):
         xs = torch.split(x, self.width, 1)
         y = xs[0]
         ys = []
-        for i, (conv, bn, act) in enumerate(zip(self.convs, self.bns, self.acts)):
+        for i, (conv, bn, act) in enumerate(zip(self.convs, self.bns, self.acts)):  # noqa: B905  as torch.jit.script reads it
             if i > 0:
                 y = xs[i] if self.parallel else y + xs[i]
             y = self.aa(act(bn(conv(y))))

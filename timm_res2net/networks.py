@@ -11,9 +11,25 @@ from timm.models.dla import DLA
 from timm.models.resnet import ResNet
 
 from .arguments import (
-    check_bool, check_choice, check_int, check_ints, check_real, check_unknown, create_norm, resolve_layer)
+    check_bool,
+    check_choice,
+    check_int,
+    check_ints,
+    check_norm,
+    check_real,
+    check_unknown,
+    create_act,
+    create_norm,
+    resolve_layer,
+)
 from .blocks import (
-    ATTN_POSITIONS, FIRST_BLOCKS, STRIDE_POSITIONS, Res2NetBottleneck, Res2NetDlaBottleneck, default_first_block)
+    ATTN_POSITIONS,
+    FIRST_BLOCKS,
+    STRIDE_POSITIONS,
+    Res2NetBottleneck,
+    Res2NetDlaBottleneck,
+    default_first_block,
+)
 
 LAYERS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 12, 48, 3)}
 _POOLS = ('avg', 'max', 'avgmax', 'catavgmax', 'fast', 'fastavg', 'fastmax', 'fastavgmax', 'fastcatavgmax', '')
@@ -24,7 +40,8 @@ def check_head(num_classes: int, in_chans: int, global_pool: str, drop_rate: flo
     check_int('in_chans', in_chans)
     check_choice('global_pool', global_pool, _POOLS)
     if not global_pool and num_classes and not pool_free:
-        raise ValueError(f"global_pool='' leaves a map that num_classes={num_classes} cannot classify, set num_classes=0.")
+        raise ValueError(
+            f"global_pool='' leaves a map that num_classes={num_classes} cannot classify, set num_classes=0.")
     check_real('drop_rate', drop_rate, 0, 1)
 
 
@@ -40,7 +57,9 @@ def make_block_args(
     check_int('scale', scale)
     check_choice('stride_position', stride_position, STRIDE_POSITIONS)
     check_choice('attn_position', attn_position, ATTN_POSITIONS)
-    first_block = check_choice('first_block', first_block or default_first_block(stride_position), FIRST_BLOCKS)
+    if first_block is None:
+        first_block = default_first_block(stride_position)
+    check_choice('first_block', first_block, FIRST_BLOCKS)
     if first_block == 'hierarchical' and stride_position == 'split' and scale > 1:
         raise ValueError(
             "first_block='hierarchical' needs stride_position='conv1': with the stride in the split, groups of "
@@ -71,6 +90,8 @@ def make_stage_args(
         aa_layer: Optional[LayerType],
         drop_path_rate: float,
         drop_block_rate: float,
+        device,
+        dtype,
 ) -> Dict[str, Any]:
     """The arguments of timm's stages, checked."""
     check_int('down_kernel_size', down_kernel_size)
@@ -78,15 +99,17 @@ def make_stage_args(
         raise ValueError(f'down_kernel_size={down_kernel_size!r} must be odd, or the shortcut changes the resolution.')
     if avg_down and down_kernel_size != 1:
         raise ValueError(f'down_kernel_size={down_kernel_size!r} has no effect with avg_down=True, leave it at 1.')
+    channels = check_ints('channels', channels, stages)
+    norm_layer = check_norm(resolve_layer('norm_layer', norm_layer), 4 * channels[0])
     return dict(
         layers=check_ints('layers', layers, stages),
-        channels=check_ints('channels', channels, stages),
+        channels=channels,
         cardinality=check_int('cardinality', cardinality),
         base_width=check_real('base_width', base_width, 0),
         down_kernel_size=down_kernel_size,
         avg_down=check_bool('avg_down', avg_down),
-        act_layer=resolve_layer('act_layer', act_layer),
-        norm_layer=partial(create_norm, norm_layer=resolve_layer('norm_layer', norm_layer)),
+        act_layer=partial(create_act, resolve_layer('act_layer', act_layer), device=device, dtype=dtype),
+        norm_layer=partial(create_norm, norm_layer=norm_layer),
         aa_layer=resolve_layer('aa_layer', aa_layer),
         drop_path_rate=check_real('drop_path_rate', drop_path_rate, 0, 1),
         drop_block_rate=check_real('drop_block_rate', drop_block_rate, 0, 1),
@@ -181,16 +204,19 @@ class Res2Net(ResNet):
         check_choice('stem_type', stem_type, ('', 'deep', 'deep_tiered'))
         if not stem_type and stem_width not in (None, 64):
             raise ValueError(f"stem_width={stem_width!r} has no effect on the 7x7 stem, add stem_type='deep'.")
-        stem_width = check_int('stem_width', stem_width or (32 if stem_type else 64))
+        if stem_width is None:
+            stem_width = 32 if stem_type else 64
+        check_int('stem_width', stem_width)
         if stem_type == 'deep_tiered' and stem_width < 4:
             raise ValueError(f"stem_width={stem_width!r} must be at least 4 with stem_type='deep_tiered'.")
         stage_args = make_stage_args(
             layers, channels, 4, cardinality, base_width, down_kernel_size, avg_down,
-            act_layer, norm_layer, aa_layer, drop_path_rate, drop_block_rate)
-        if isinstance(stage_args['aa_layer'], partial) and not replace_stem_pool:
+            act_layer, norm_layer, aa_layer, drop_path_rate, drop_block_rate, device, dtype)
+        if not isinstance(stage_args['aa_layer'], (type, type(None))) and not replace_stem_pool:
             raise ValueError(
-                f"aa_layer={aa_layer!r} is a partial, which timm's stem pool cannot take: "
+                f"aa_layer={aa_layer!r} is not a class, as timm's stem pool needs: "
                 "use 'blur', 'avg' or a class, or add replace_stem_pool=True.")
+        block_args = make_block_args(scale, first_block, stride_position, attn_layer, rd_ratio, attn_position)
         super().__init__(
             Res2NetBottleneck,
             num_classes=num_classes,
@@ -202,12 +228,13 @@ class Res2Net(ResNet):
             replace_stem_pool=check_bool('replace_stem_pool', replace_stem_pool),
             drop_rate=drop_rate,
             zero_init_last=check_bool('zero_init_last', zero_init_last),
-            block_args=make_block_args(scale, first_block, stride_position, attn_layer, rd_ratio, attn_position),
+            block_args=block_args,
             device=device,
             dtype=dtype,
             **stage_args,
         )
         self.in_chans = in_chans
+        self.first_block = block_args['first_block']
 
 
 class Res2NetDla(DLA):
@@ -249,6 +276,7 @@ class Res2NetDla(DLA):
         """
         check_unknown('Res2NetDla', unknown, Res2NetDla.__init__)
         check_head(num_classes, in_chans, global_pool, drop_rate, pool_free=True)
+        block_args = make_block_args(scale, first_block, stride_position, attn_layer, rd_ratio, attn_position)
         super().__init__(
             levels=check_ints('levels', levels, 6),
             channels=check_ints('channels', channels, 6),
@@ -258,12 +286,11 @@ class Res2NetDla(DLA):
             global_pool=global_pool,
             cardinality=check_int('cardinality', cardinality),
             base_width=check_real('base_width', base_width, 0),
-            block=partial(
-                Res2NetDlaBottleneck,
-                **make_block_args(scale, first_block, stride_position, attn_layer, rd_ratio, attn_position)),
+            block=partial(Res2NetDlaBottleneck, **block_args),
             shortcut_root=check_bool('shortcut_root', shortcut_root),
             drop_rate=drop_rate,
             device=device,
             dtype=dtype,
         )
         self.in_chans = in_chans
+        self.first_block = block_args['first_block']

@@ -9,9 +9,9 @@ Papers:
 
 Names read as in the paper: 26w is `base_width`, 4s is `scale`, 6c is `cardinality`.
 """
-from torch import nn
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import generate_default_cfgs
+from torch import nn
 
 from .cifar import Res2NetCifar
 from .networks import Res2Net, Res2NetDla
@@ -72,7 +72,8 @@ default_cfgs = generate_default_cfgs({
     'res2net50_vd_26w_4s_custom.untrained': _dcfg(),
     'res2net101_vd_26w_4s_custom.untrained': _dcfg(),
     'res2net200_vd_26w_4s_custom.untrained': _dcfg(),
-    'resnet50_custom.a1_in1k': _cfg(hf_hub_id='timm/resnet50.a1_in1k', paper_name='Deep Residual Learning for Image Recognition',
+    'resnet50_custom.a1_in1k': _cfg(
+        hf_hub_id='timm/resnet50.a1_in1k', paper_name='Deep Residual Learning for Image Recognition',
         paper_ids='arXiv:1512.03385', interpolation='bicubic', crop_pct=0.95),
     'res2net_custom.untrained': _cfg(),
     'test_res2net_custom.untrained': _dcfg(input_size=(3, 160, 160), pool_size=(5, 5)),

@@ -1,0 +1,57 @@
+"""Print the table of all variants, or write it into README.md: `python scripts/variants_table.py [--write]`.
+
+Parameters and multiply-accumulates (MACs) are counted on the meta device at each variant's own input size and classes.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import timm
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import timm_res2net  # noqa: F401  registers the variants
+
+README = Path(__file__).resolve().parent.parent / 'README.md'
+BEGIN, END = '<!-- variants: begin -->\n', '<!-- variants: end -->\n'
+
+
+def table() -> str:
+    """The Markdown table: one row a variant, with its description, size, cost, input and pretrained weights."""
+    rows = [
+        '| variant | what it is | parameters | GMACs | input | weights |',
+        '| --- | --- | ---: | ---: | ---: | --- |',
+    ]
+    for name in timm.list_models(module='res2net_custom'):
+        model = timm.create_model(name, device='meta').eval()
+        cfg = model.pretrained_cfg
+        counter = FlopCounterMode(display=False)
+        with counter:
+            model(torch.empty(1, *cfg['input_size'], device='meta'))
+        what = timm.models.model_entrypoint(name).__doc__.split('\n')[0].rstrip('.')
+        parameters = sum(p.numel() for p in model.parameters())
+        weights = cfg.get('hf_hub_id') or ('ships with the package' if cfg.get('file') else '-')
+        rows.append(
+            f'| `{name}` | {what} | {parameters:,} | {counter.get_total_flops() / 2e9:.2f} | {cfg["input_size"][-1]} '
+            f'| {weights} |')
+    return '\n'.join(rows) + '\n'
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--write', action='store_true', help='write the table into README.md')
+    args = parser.parse_args()
+    if not args.write:
+        print(table(), end='')
+        return 0
+    text = README.read_text(encoding='utf-8')
+    if BEGIN not in text or END not in text:
+        print(f'{README} has no lines "{BEGIN.strip()}" and "{END.strip()}" to put the table between', file=sys.stderr)
+        return 1
+    head, rest = text.split(BEGIN)
+    README.write_text(head + BEGIN + table() + END + rest.split(END)[1], encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Pushes and pulls on which the loopback Hub breaks, run as the scenarios of hub_client.py."""
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hub_client import FILES, assert_equal, empty_cache, main, make, message, set_faults
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import RepositoryNotFoundError
+
+STEPS = {  # of a push and of a pull, as the requests that the server sees
+    'create': 'POST /api/repos/create alice/{0}$',
+    'card': 'HEAD /alice/{0}/resolve/main/README.md',
+    'validate': 'POST /api/validate-yaml alice/{0}$',
+    'preupload': 'POST /api/models/alice/{0}/preupload',
+    'batch': r'POST /alice/{0}\.git/info/lfs/objects/batch',
+    'upload': 'PUT /lfs/alice/{0}/',
+    'verify': r'POST /alice/{0}\.git/info/lfs/objects/verify',
+    'commit': 'POST /api/models/alice/{0}/commit',
+    'config head': 'HEAD /alice/{0}/resolve/[^/]*/config.json',
+    'config get': 'GET /alice/{0}/resolve/[^/]*/config.json',
+    'weights head': 'HEAD /alice/{0}/resolve/[^/]*/model.safetensors',
+    'weights get': 'GET /cdn/alice/{0}/',
+}
+PULL_STEPS = ('config head', 'config get', 'weights head', 'weights get')
+
+
+def break_push(name, model):
+    """A push with a fault on it: done, or an error and nothing of it in the repository; the next one works."""
+    from timm_res2net import from_hub, push_to_hub
+    outcome = message(push_to_hub, model, f'alice/{name}')
+    try:
+        files = set(HfApi().list_repo_files(f'alice/{name}')) & FILES
+    except RepositoryNotFoundError:
+        files = set()
+    assert files in (set(), FILES), files
+    with empty_cache() as cache:
+        if files:
+            assert_equal(from_hub(f'alice/{name}', cache_dir=cache), model)
+        else:
+            assert outcome != 'no error'
+            assert message(from_hub, f'alice/{name}', cache_dir=cache).startswith('HubError: ')
+    return outcome
+
+
+def break_pull(name, model, cache):
+    """A pull with a fault on it: the model, or an error and nothing in the cache that is not whole."""
+    from timm_res2net import from_hub
+    try:
+        assert_equal(from_hub(f'alice/{name}', cache_dir=cache), model)
+        outcome = 'no error'
+    except RuntimeError as error:
+        outcome = f'{type(error).__name__}: {error}'
+    for path in Path(cache).glob('*/snapshots/*/*'):
+        assert path.read_bytes() == Path(hf_hub_download(f'alice/{name}', path.name)).read_bytes()
+    return outcome
+
+
+def faults(chosen):
+    """Each chosen [step, kind, times] on a repository of its own, all at the same time; returns the outcomes."""
+    from timm_res2net import from_hub, push_to_hub
+    model = make()
+
+    def prepare(i):
+        push_to_hub(model, f'alice/f{i}')
+        hf_hub_download(f'alice/f{i}', 'config.json')
+        hf_hub_download(f'alice/f{i}', 'model.safetensors')
+
+    def one(i):
+        try:
+            if chosen[i][0] not in PULL_STEPS:
+                return break_push(f'f{i}', model)
+            with empty_cache() as cache:
+                caches[i] = shutil.copytree(cache, tempfile.mkdtemp(), dirs_exist_ok=True)
+                return break_pull(f'f{i}', model, caches[i])
+        except AssertionError as error:
+            return f'AssertionError in {chosen[i]}: {error!r}'
+
+    def again(i):
+        if chosen[i][0] not in PULL_STEPS:
+            push_to_hub(model, f'alice/f{i}')
+        assert_equal(from_hub(f'alice/f{i}', cache_dir=caches.get(i)), model)
+        shutil.rmtree(caches.get(i, ''), ignore_errors=True)
+
+    caches = {}
+    with ThreadPoolExecutor(48) as pool:
+        list(pool.map(prepare, [i for i, (step, *_) in enumerate(chosen) if step in PULL_STEPS]))
+        set_faults(*[
+            [[STEPS[step].format(f'f{i}'), kind], {'times': times, 'seconds': 6 if step in PULL_STEPS else 1}]
+            for i, (step, kind, times) in enumerate(chosen)])
+        outcomes = list(pool.map(one, range(len(chosen))))
+        set_faults()
+        list(pool.map(again, range(len(chosen))))
+    return outcomes
+
+
+if __name__ == '__main__':
+    main(globals())

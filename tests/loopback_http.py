@@ -1,0 +1,134 @@
+"""The HTTP side of the loopback Hub: requests in, answers out, and faults on purpose."""
+import json
+import re
+import time
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+class Answer(Exception):
+    """An HTTP answer: raised anywhere, sent by the handler."""
+
+    def __init__(self, status, body=b'', **headers):
+        self.status, self.headers = status, {k.replace('_', '-'): v for k, v in headers.items()}
+        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.headers.setdefault('Content-Type', 'application/json')
+
+
+def error(status, message, code=None):
+    headers = {'X_Error_Message': message, **({'X_Error_Code': code} if code else {})}
+    return Answer(status, {'error': message}, **headers)
+
+
+class Fault:
+    """`kind`: a status, or 'drop', 'drop_after' (done, but the answer is lost), 'truncate', 'slow'."""
+
+    def __init__(self, pattern, kind, first=1, times=None, seconds=1.0):
+        self.pattern, self.kind, self.first, self.times, self.seconds = re.compile(pattern), kind, first, times, seconds
+        self.seen = 0
+
+    def hits(self, request):
+        if not self.pattern.search(request):
+            return False
+        self.seen += 1
+        return self.seen >= self.first and (self.times is None or self.seen < self.first + self.times)
+
+
+class FaultyHandler(BaseHTTPRequestHandler):
+    """Sends what `route` raises, unless a fault says otherwise."""
+    protocol_version = 'HTTP/1.1'
+    hub = None
+
+    def log_message(self, *args):
+        pass
+
+    def handle_one_request(self):
+        try:
+            super().handle_one_request()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def do_GET(self):
+        hub, body = self.hub, self.read_body()
+        split = urlsplit(self.path)
+        self.query = {k: v[0] for k, v in parse_qs(split.query).items()}
+        if split.path == '/_faults':  # `fault` for tests in another process; no faults means none from now on
+            faults = [Fault(*args, **kwargs) for args, kwargs in json.loads(body)]
+            with hub.lock:
+                hub.faults = hub.faults + faults if faults else []
+            return self.send(Answer(200, {}))
+        request = f'{self.command} {self.path} {self.name_in(body)}'.strip()
+        with hub.lock:
+            hub.requests.append((request, self.headers.get('Authorization')))
+            kinds = [f for f in hub.faults if f.hits(request)]
+        kind = kinds[0].kind if kinds else None
+        if kind == 'drop':
+            return self.drop()
+        if isinstance(kind, int):
+            return self.send(self.broken(kind))
+        try:
+            with hub.lock:
+                self.route([unquote(p) for p in split.path.strip('/').split('/')], body)
+            answer = error(404, f'No such page: {self.path}')
+        except Answer as raised:
+            answer = raised
+        if kind == 'drop_after':
+            return self.drop()
+        self.send(answer, truncate=kind == 'truncate', seconds=kinds[0].seconds if kind == 'slow' else 0)
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
+    def route(self, parts, body):
+        """Raise the `Answer` to a request: the parts of its path, unquoted, and its body."""
+        raise NotImplementedError
+
+    def read_body(self):
+        if 'chunked' in self.headers.get('Transfer-Encoding', ''):
+            chunks = []
+            while size := int(self.rfile.readline().split(b';')[0], 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b''.join(chunks)
+        return self.rfile.read(int(self.headers.get('Content-Length') or 0))
+
+    def name_in(self, body):
+        """The repository a request without one in its path is about."""
+        if self.path == '/api/repos/create':
+            data = json.loads(body)
+            return f'{data.get("organization") or ""}/{data["name"]}'
+        found = re.search(rb'hf-hub:([\w./-]+)', body) if self.path == '/api/validate-yaml' else None
+        return found[1].decode() if found else ''
+
+    @staticmethod
+    def broken(status):
+        if status == 401:
+            return error(401, 'Invalid credentials in Authorization header')
+        if status == 429:
+            return Answer(429, {'error': 'Too many requests'}, Retry_After='0', RateLimit='"api";r=0;t=0',
+                          RateLimit_Policy='"fixed window";"api";q=500;w=300')
+        if status >= 500:
+            return Answer(status, b'<html>Service Unavailable</html>', Content_Type='text/html')
+        return error(status, {403: 'Forbidden', 404: 'Not found'}.get(status, 'Broken'))
+
+    def drop(self):
+        self.close_connection = True
+        self.connection.close()
+
+    def send(self, answer, truncate=False, seconds=0.0):
+        body = b'' if self.command == 'HEAD' else answer.body
+        self.send_response(answer.status)
+        headers = {'Content-Length': str(len(answer.body)), **answer.headers}
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if truncate:
+            body = body[:len(body) // 2]
+            self.close_connection = True
+        if seconds:
+            self.wfile.flush()
+            time.sleep(seconds)
+        self.wfile.write(body)
+        self.wfile.flush()
+        if truncate:
+            self.drop()

@@ -1,0 +1,110 @@
+"""The architecture is read off names and shapes: every variant, and networks that are none."""
+import functools
+
+import pytest
+import timm
+import torch
+
+import timm_res2net
+from timm_res2net.architecture import FREE_FORM, Recognised, complete, match, variant_arguments, variants
+from timm_res2net.checkpoints import CheckpointError
+from timm_res2net.layouts import to_native
+
+INVISIBLE = ('stem_stride', 'first_block')  # what has no weights, see the file under test
+
+
+@functools.lru_cache
+def state_of(name, **kwargs):
+    return timm.create_model(name, device='meta', **kwargs).state_dict()
+
+
+@pytest.mark.parametrize('name', variants())
+def test_every_variant_is_recognised_from_its_own_weights(name):
+    state = state_of(name)
+    found_name, found_args = match(Recognised(state))
+    assert found_args == {}
+    cls, arguments = variant_arguments(name)
+    found_cls, found_arguments = variant_arguments(found_name)
+    assert found_cls is cls
+    wanted, found = complete(cls, arguments), complete(cls, found_arguments)
+    if wanted['first_block'] != 'paddle':
+        assert wanted == found
+    else:  # cannot be told from the weights alone ...
+        assert {**wanted, 'first_block': 'parallel'} == found
+        assert match(Recognised(state, paddle=True)) == (name, {})  # ... but from PaddleClas's names
+        assert match(Recognised(state), (name, {})) == (name, {})  # and from the name that comes with them
+
+
+def test_describing_a_variant_builds_nothing_and_agrees_with_building_it():
+    for name in ('res2net101_26w_4s_custom', 'seres2next29_8c_25w_4s_cifar_custom', 'dla60_res2next_custom'):
+        cls, arguments = variant_arguments(name)
+        direct = cls(**arguments, device='meta').state_dict()
+        assert {k: v.shape for k, v in direct.items()} == {k: v.shape for k, v in state_of(name).items()}
+
+
+@pytest.mark.parametrize(('variant', 'arguments'), [
+    ('res2net50_26w_4s_custom', dict(num_classes=7)),
+    ('res2net50_26w_4s_custom', dict(in_chans=1, num_classes=0)),
+    ('res2net50_26w_4s_custom', dict(global_pool='catavgmax')),
+    (FREE_FORM, dict(layers=(1, 2, 1, 1), channels=(8, 16, 24, 32), scale=3, base_width=40)),
+    (FREE_FORM, dict(layers=(1, 1, 1, 1), stem_type='deep_tiered', stem_width=24, replace_stem_pool=True)),
+    (FREE_FORM, dict(layers=(1, 1, 1, 1), down_kernel_size=3, attn_layer='se', rd_ratio=0.25, attn_position='split')),
+    (FREE_FORM, dict(layers=(1, 1, 1, 1), attn_layer='eca')),
+    (FREE_FORM, dict(layers=(1, 1, 1, 1), first_block='parallel_conv', cardinality=4, base_width=8)),
+    (FREE_FORM, dict(layers=(1, 1, 1, 1), norm_layer='groupnorm', channels=(64, 64, 64, 64), base_width=32)),
+    (FREE_FORM, dict(depth=26, scale=1, base_width=64, avg_down=True, stem_type='deep')),
+    (FREE_FORM, dict(layers=(1, 1, 1, 1), channels=(96, 192, 384, 768), base_width=18.67)),
+    ('res2net23_32w_4s_cifar_custom', dict(layers=(1, 1, 1), channels=(8, 16, 24), stem_width=12, stem_stride=1)),
+    ('dla60_res2net_custom', dict(channels=(8, 8, 64, 64, 128, 128), base_width=32, scale=3, num_classes=3)),
+])
+def test_other_networks_are_recognised_by_their_arguments(variant, arguments):
+    state = state_of.__wrapped__(variant, **arguments)
+    name, found = match(Recognised(state))
+    rebuilt = timm.create_model(name, device='meta', **found)
+    assert {k: v.shape for k, v in rebuilt.state_dict().items()} == {k: v.shape for k, v in state.items()}
+    target = timm.create_model(variant, device='meta', **arguments)
+    assert type(rebuilt) is type(target)
+    assert [type(m) for m in rebuilt.modules()] == [type(m) for m in target.modules()]
+    assert getattr(rebuilt.layer1[0], 'width', 0) == target.layer1[0].width if hasattr(target, 'layer1') else True
+
+
+def test_base_width_is_the_variants_or_the_smallest():
+    state = timm.create_model(FREE_FORM, layers=(1, 1, 1, 1), base_width=26.2, device='meta').state_dict()
+    found = Recognised(state)
+    assert found.fits(26.2) and not found.fits(26) and not found.fits(26.25)
+    assert found.smallest_base_width() == 26.125  # 512 planes resolve eighths: [26.125, 26.25)
+    assert match(found)[1]['base_width'] == 26.125
+    state = timm.create_model(FREE_FORM, layers=(1, 1, 1, 1), base_width=26.1, device='meta').state_dict()
+    assert match(Recognised(state))[1] == dict(layers=(1, 1, 1, 1))  # a variant's 26 gives the same network
+
+
+def test_widths_of_no_base_width_are_an_error():
+    state = dict(state_of(FREE_FORM))
+    for name in [k for k in state if k.startswith('layer2.0.convs') and k.endswith('weight')]:
+        state[name] = torch.empty(50, 50, 3, 3, device='meta')
+    with pytest.raises(CheckpointError, match='any base_width'):
+        match(Recognised(state))
+
+
+def test_a_hint_is_used_only_where_it_does_not_contradict_the_weights():
+    state = state_of(FREE_FORM)
+    hint = ('res2net50_26w_4s_custom', dict(act_layer='silu', checkpoint_path='/etc/passwd', pretrained=True))
+    assert match(Recognised(state), hint) == ('res2net50_26w_4s_custom', dict(act_layer='silu'))
+    for wrong in (('res2net50_26w_8s_custom', {}), ('resnet50', {}), ('no_such_model', {}), ('', {}),
+                  ('res2net50_26w_4s_custom', dict(scale=8)), ('dla60_res2net_custom', {})):
+        assert match(Recognised(state), wrong) == ('res2net50_26w_4s_custom', {})
+    paddle = Recognised(state, paddle=True)
+    assert match(paddle, ('res2net50_26w_4s_custom', {})) == ('res2net50_26w_4s_paddle_custom', {})
+
+
+@pytest.mark.parametrize('name', [
+    'res2net50_26w_4s', 'res2net50_48w_2s', 'res2net50_14w_8s', 'res2net50_26w_6s', 'res2net50_26w_8s',
+    'res2net101_26w_4s', 'res2next50', 'res2net50d', 'res2net101d', 'dla60_res2net', 'dla60_res2next', 'resnet50'])
+def test_timms_own_networks(name):
+    state = timm.create_model(name, device='meta').state_dict()
+    assert match(Recognised(to_native(state).state)) == (f'{name}_custom', {})
+
+
+def test_public_names():
+    for name in ('CheckpointError', 'inspect_checkpoint', 'load_checkpoint', 'save_as_timm', 'save_folder', 'to_timm'):
+        assert name in timm_res2net.__all__

@@ -1,0 +1,230 @@
+"""The Hub, against a real HTTP server that speaks its API, driven by the real client and by plain timm."""
+import json
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from loopback_hub import LoopbackHub
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope='module')
+def hub():
+    with LoopbackHub() as hub:
+        yield hub
+
+
+@pytest.fixture(scope='module')
+def client(hub, tmp_path_factory):
+    """Run scenarios of hub_client.py in a process and return their results."""
+    home = tmp_path_factory.mktemp('home')
+
+    def run(scenarios, *args, file='hub_client.py', **env):
+        settings = {k: v for k, v in os.environ.items() if not k.startswith(('HF_', 'HUGGING'))}
+        settings.update({
+            'HF_ENDPOINT': hub.url, 'HF_HOME': str(home), 'HF_HUB_DISABLE_XET': '1', 'HF_HUB_DISABLE_TELEMETRY': '1',
+            'HF_HUB_DISABLE_PROGRESS_BARS': '1', 'HF_HUB_DOWNLOAD_TIMEOUT': '3', 'HF_HUB_ETAG_TIMEOUT': '3', **env})
+        done = subprocess.run(
+            [sys.executable, str(HERE / file), scenarios, *map(json.dumps, args)], env=settings,
+            capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+    return run
+
+
+@pytest.fixture(scope='module')
+def alice(hub, client):
+    """What Alice does while she is logged in, and repositories that are not good made from her alice/good."""
+    results = client('good+round_trip+repositories+script+push_as_timm', HF_TOKEN='hf_alice')
+    assert 'error' not in results['good'], results['good']['error']
+    files = {path: data for path, (data, _) in hub.repos['alice/good'].files().items()}
+    for name in ('gated', 'limited', 'other'):
+        hub.put_repo(f'alice/{name}', files)
+    hub.repos['alice/gated'].gated = True
+    hub.put_repo('alice/dataset', {'data.csv': b'1,2'})
+    hub.put_repo('alice/broken', {'config.json': b'{"architecture": '})
+    hub.put_repo('alice/foreign', {'config.json': b'{"architecture": "my_model", "pretrained_cfg": {}}'})
+    hub.put_repo('alice/pickle', {'config.json': files['config.json'], 'pytorch_model.bin': b''})
+    with LoopbackHub() as gone:
+        url = gone.url
+    with ThreadPoolExecutor() as pool:  # the client tries for half a minute, meanwhile other tests run
+        results['offline'] = pool.submit(client, 'away', HF_HUB_OFFLINE='1', HF_TOKEN='hf_alice')
+        results['unreachable'] = pool.submit(client, 'away', HF_ENDPOINT=url, HF_TOKEN='hf_alice')
+        results['unreachable url'] = url
+        yield results
+
+
+def result(results, scenario):
+    assert 'error' not in results[scenario], results[scenario]['error']
+    return results[scenario]['result']
+
+
+def front_matter(card):
+    return yaml.safe_load(re.match(r'---\n(.*?)\n---\n', card, re.S)[1])
+
+
+def test_push_and_pull(hub, alice):
+    card = result(alice, 'round_trip')['card']
+    front = front_matter(card)
+    assert front['library_name'] == 'timm' and front['pipeline_tag'] == 'image-classification'
+    assert {'image-classification', 'timm', 'timm-res2net', 'birds'} <= set(front['tags'])
+    assert front['license'] == 'mit' and front['datasets'] == ['cifar100'] and front['metrics'] == ['accuracy']
+    measured = front['model-index'][0]['results'][0]
+    assert measured['dataset']['type'] == 'cifar100'
+    assert {m['name']: m['value'] for m in measured['metrics']} == {'top-1 accuracy': 81.25, 'top-5 accuracy': 95.5}
+    assert 'Tells birds apart.' in card
+    for line in re.search(r'```python\n(.*?)```', card, re.S)[1].splitlines():
+        compile(line, 'card', 'exec')
+    assert 'import timm_res2net' in card and "'hf-hub:alice/labelled'" in card
+    files = hub.repos['alice/scale8'].files()
+    assert set(files) == {'.gitattributes', 'README.md', 'config.json', 'model.safetensors'}  # and no pickle
+    config = json.loads(files['config.json'][0])
+    assert config['architecture'] == 'test_res2net_custom' and config['num_classes'] == 7
+    assert config['model_args'] == {
+        'scale': 8, 'base_width': 14, 'act_layer': 'silu', 'norm_layer': 'groupnorm1', 'in_chans': 3,
+        'global_pool': 'avg'}
+    assert not {'hf_hub_id', 'file', 'source', 'tag'} & set(config['pretrained_cfg'])
+    assert len(hub.repos['alice/scale8'].commits) == 2  # the empty repository, and all of the model
+    assert not [r for r, token in hub.requests if r.startswith('GET /cdn') and token]  # tokens stay with the Hub
+
+
+def test_repositories(hub, alice):
+    messages = result(alice, 'repositories')
+    assert hub.repos['alice/private'].private
+    assert messages['public'] == (
+        'HubError: alice/open exists and is public: make it private in its settings, or push to another name.')
+    assert messages['private'].startswith('HubError: No repository alice/private on the Hub that this token may see')
+    assert messages['rights'].startswith('HubError: No right to do this with alice/open')
+    assert 'create_pr=True' in messages['rights']
+
+
+LOCAL = {
+    'class': "ValueError: norm_layer=.*Norm.* cannot be written to config.json",
+    'timm': 'TypeError: ResNet is not a model of timm_res2net',
+    'features': r'TypeError: .* is not a model of timm_res2net\. A feature extractor \(features_only=True\)',
+    'scripted': 'TypeError: A scripted model',
+    'direct': r'TypeError: This Res2Net was not built by timm\.create_model',
+    'fused': r'ValueError: The model was changed after it was built \(bn1\.bias: missing, built as \(16,\)\)',
+    'labels': 'ValueError: label_names has 1 names for 1000 classes',
+    'metrics': 'ValueError: metrics without dataset=',
+    'nan': r"ValueError: metrics\['top1'\]=nan must be a finite number",
+    'data': r"ValueError: data_config\['bogus'\] is not a setting of timm",
+    'pr': "ValueError: revision='next': a pull request is opened against main",
+    'as_timm': 'ValueError: timm has no architecture like this test_res2net_custom',
+}
+LOGIN = 'log in with `hf auth login` or pass token='
+MESSAGES = {
+    'anonymous push': f'Not logged in to the Hub: {LOGIN}.',
+    'anonymous name': f"repo_id='res2net' names no user: write USER/res2net, or {LOGIN}.",
+    'bad token push': 'The Hub refuses the token, .*`hf auth login --force`',
+    'bad token pull': 'The Hub refuses the token, .*`hf auth login --force`',
+    'read token': 'No right to do this with bob/no .*: use a token with write access',
+    'not mine': 'No right to do this with carol/no .*: use a token with write access',
+    'anonymous pull': f'No repository alice/none on the Hub, or it is private: check the name, or {LOGIN}.',
+    'no repository': 'No repository alice/none on the Hub that this token may see: check the name',
+    'no revision': "alice/good has no revision 'v9': give a branch, tag or commit",
+    'gated anonymous': f'Access to alice/gated is gated: ask for it at http.*/alice/gated, then {LOGIN}.',
+    'gated': 'Access to alice/gated is gated: ask for it at http.*/alice/gated, then try again.',
+    'no config': 'alice/dataset has no config.json: it is not a model of timm',
+    'unknown architecture': "alice/foreign holds no model that .* know .*'my_model'.*: check the name, or install",
+    'no json': 'alice/broken holds no model that',
+    'pickle': 'alice/pickle has no model.safetensors: its weights are not in safetensors form',
+    'bad name': "repo_id='alice/a b/c' is not a name on the Hub",
+    'bad name push': "repo_id='alice/a b' is not a name on the Hub",
+    'license': 'The Hub refuses the model card: .*"license" must be .*Correct license=',
+    'shape': 'The weights of alice/good do not fit the model .*: leave out arguments',
+    '429 pull': 'The Hub limits the rate of requests: wait 0 seconds and try again',
+    '429 push': 'The Hub limits the rate of requests: wait 0 seconds and try again',
+    '500 pull': r'The Hub has a problem of its own \(500 Internal Server Error\): try again in a few minutes',
+    '500 push': r'The Hub has a problem of its own \(500 Internal Server Error\): try again in a few minutes',
+    '503 pull': r'The Hub has a problem of its own \(503 Service Unavailable\): try again in a few minutes',
+    '503 push': r'The Hub has a problem of its own \(503 Service Unavailable\): try again in a few minutes',
+    'damaged': 'The weights in .* are damaged: delete that file and try again.',
+}
+
+
+def test_refusals(hub, client, alice):
+    refusals = result(client('refusals'), 'refusals')
+    assert set(refusals['local']) == set(LOCAL)
+    for name, pattern in LOCAL.items():
+        assert re.match(pattern, refusals['local'][name]), refusals['local'][name]
+    assert refusals['hub'].pop('argument').startswith('TypeError: ')
+    assert set(refusals['hub']) == set(MESSAGES)
+    for name, pattern in MESSAGES.items():
+        actual = refusals['hub'][name]
+        assert re.match(f'HubError: {pattern}', actual) and '\n' not in actual, (name, actual)
+    assert 'alice/no' not in hub.repos
+
+
+def test_timm(hub, client, alice, tmp_path):
+    """Both ways between this package and people, or weights, that know only timm."""
+    pushed = result(alice, 'push_as_timm')
+    config = json.loads(hub.repos['alice/as_timm'].files()['config.json'][0])
+    assert config['architecture'] == 'res2net50_14w_8s'
+    assert 'import timm_res2net' not in hub.repos['alice/as_timm'].files()['README.md'][0].decode()
+    assert pushed['other'].startswith('ValueError: timm has no architecture like this res2net50_14w_8s_custom (')
+    alone = result(client('without_package', str(tmp_path / 'published')), 'without_package')
+    assert alone['class'] == alone['free_form'] == 'timm.models.resnet'
+    assert alone['output'][0] == pytest.approx(pushed['output'][0], rel=1e-4, abs=1e-5)
+    assert 'Unknown model' in alone['plain']
+    hub.put_repo('timm/res2net50_26w_4s.in1k', {p.name: p.read_bytes() for p in (tmp_path / 'published').iterdir()})
+    pulled = result(client('published'), 'published')
+    assert pulled['output'][0] == pytest.approx(alone['published'][0], rel=1e-5, abs=1e-6)
+    assert len([r for r, _ in hub.requests if r.startswith('GET /cdn/timm/')]) == 2  # resumed after the truncation
+
+
+def test_script(alice):
+    script = result(alice, 'script')
+    front = front_matter(script['card'])
+    assert front['model-index'][0]['results'][0]['metrics'][0]['value'] == 62.5
+    assert script['bare'] == 'error: The checkpoint does not tell its architecture, add --model.'
+    assert re.match('error: .*code.pth is not a checkpoint that can be read safely', script['code'])
+    assert script['ema'].startswith('error: The checkpoint has no averaged weights')
+    assert script['misfit'].startswith('error: The checkpoint does not fit test_res2net_custom')
+    assert re.match('error: There is no .*none.pth', script['missing'])
+
+
+PUSH_STEPS = ('create', 'card', 'validate', 'preupload', 'batch', 'upload', 'verify', 'commit')
+PULL_STEPS = ('config head', 'config get', 'weights head', 'weights get')
+KINDS = (401, 403, 404, 429, 503, 'drop', 'truncate', 'slow')
+
+
+def check_faults(client, chosen):
+    outcomes = result(client('faults', chosen, file='hub_faults.py', HF_TOKEN='hf_alice'), 'faults')
+    for fault, outcome in zip(chosen, outcomes, strict=True):
+        assert outcome == 'no error' or outcome.startswith('HubError: ') and '\n' not in outcome, (fault, outcome)
+    return {tuple(fault): outcome for fault, outcome in zip(chosen, outcomes, strict=True)}
+
+
+def test_faults(client):
+    chosen = [[step, kind, 1] for step in PUSH_STEPS + PULL_STEPS for kind in (403, 503, 'drop', 'truncate')]
+    outcomes = check_faults(client, [*chosen, ['commit', 'drop_after', 1], ['create', 'drop_after', 1]])
+    retried = [outcomes[step, kind, 1] for step in ('preupload', 'batch', 'upload', 'verify') for kind in (503, 'drop')]
+    assert set(retried) == {'no error'}
+    assert outcomes['weights get', 'drop', 1] == outcomes['weights get', 'truncate', 1] == 'no error'
+
+
+def test_without_hub(alice):
+    """Offline by choice, or because nothing answers: the cache does, or a message."""
+    offline, unreachable = (result(alice[name].result(), 'away') for name in ('offline', 'unreachable'))
+    assert re.match('HubError: Offline mode is on .* and alice/other is not in the cache .*: unset', offline['pull'])
+    assert offline['push'].startswith('HubError: Offline mode is on')
+    failed = f'HubError: The connection to {alice["unreachable url"]} failed .*'
+    assert re.match(f'{failed} and alice/other is not in the cache: check the network', unreachable['pull'])
+    assert re.match(f'{failed}: check the network and try again.', unreachable['push'])
+
+
+@pytest.mark.slow
+def test_all_faults(client):
+    kinds = [*KINDS, 'drop_after']
+    chosen = [[step, kind, times] for step in PUSH_STEPS + PULL_STEPS for kind in kinds for times in (1, None)]
+    outcomes = check_faults(client, chosen)
+    for step in PUSH_STEPS + PULL_STEPS:
+        for kind in (401, 403, 404, 429, 503, 'drop'):  # what never ends is an error
+            assert outcomes[step, kind, None] != 'no error', (step, kind)

@@ -1,0 +1,161 @@
+"""Every published layout against literal definitions: same numbers, and the right thing recognised."""
+import pickle
+
+import pytest
+import timm
+import torch
+from literal_networks import Foreign, OfficialDla
+
+import timm_res2net  # noqa: F401
+from timm_res2net.checkpoints import CheckpointError, load_checkpoint
+from timm_res2net.layouts import to_native
+from timm_res2net.networks import Res2NetDla
+
+DEEP = dict(stem='deep', stem_width=16, avg_down=True)
+CIFAR = dict(stem='3x3', layers=(2, 1, 1), planes=(8, 12, 16), stem_width=16)
+NETWORKS = {
+    'official v1': dict(style='official'),
+    'official v1, 8 scales': dict(style='official', scale=8, planes=(24, 24, 24, 24)),
+    'official v1b': dict(style='official', **DEEP),
+    'official Res2NeXt': dict(style='official', groups=2, base_width=16),
+    'SE': dict(style='official', se=True, planes=(32, 32, 32, 32)),
+    'one input channel': dict(style='official', in_chans=1),
+    'CIFAR, pooled': dict(style='official', **CIFAR),
+    'CIFAR, convolved': dict(style='official', convolved=True, groups=2, **CIFAR),
+    'ResNet': dict(style='resnet', scale=1, base_width=64),
+    'ResNeXt d': dict(style='resnet', scale=1, groups=4, base_width=32, **DEEP),
+    'mmpretrain, plain stem': dict(style='mmpretrain'),
+    'mmpretrain, deep stem': dict(style='mmpretrain', **DEEP),
+    'mmdetection, plain stem': dict(style='mmdetection'),
+    'mmdetection, deep stem': dict(style='mmdetection', **DEEP),
+    'PaddleClas': dict(style='paddle'),
+    'PaddleClas, 8 scales': dict(style='paddle', scale=8, planes=(24, 24, 24, 24)),
+    'PaddleClas vd': dict(style='paddle', **DEEP),
+}
+
+
+def save(network: Foreign, folder):
+    """As the project itself saves: PaddleClas a pickle of arrays, mm a dictionary around the weights."""
+    if network.style == 'paddle':
+        path = folder / 'weights.pdparams'
+        arrays = {k: v.numpy() for k, v in network.weights.items()}
+        arrays['StructuredToParameterName@@'] = {k: k.replace('.', '_') for k in arrays}
+        path.write_bytes(pickle.dumps(arrays, protocol=4))
+    else:
+        path = folder / 'weights.pth'
+        content = network.weights
+        if network.style.startswith('mm'):
+            content = {'meta': {'epoch': 100}, 'state_dict': content}
+        torch.save(content, path)
+    return path
+
+
+def relative_error(a, b):
+    return float((a - b).abs().max() / b.abs().max())
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_outputs_are_those_of_the_literal_network(name, tmp_path):
+    network = Foreign(**NETWORKS[name])
+    model = load_checkpoint(save(network, tmp_path)).eval()
+    size = (2, network.in_chans, 67, 64)  # odd: ceil modes and pool borders count
+    x = torch.randn(size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert relative_error(model(x), network(x)) < 1e-5
+
+
+@pytest.mark.parametrize(('style', 'options', 'variant'), [
+    ('paddle', dict(stem='deep', stem_width=32, avg_down=True), 'res2net50_vd_26w_4s_custom'),
+    ('mmpretrain', dict(stem='deep', stem_width=32, avg_down=True), 'res2net50d_custom'),
+])
+def test_full_size(style, options, variant, tmp_path):
+    network = Foreign(
+        style, layers=(3, 4, 6, 3), planes=(64, 128, 256, 512), base_width=26, classes=1000, **options)
+    model = load_checkpoint(save(network, tmp_path)).eval()
+    assert model.checkpoint_info.architecture == variant
+    assert model.checkpoint_info.model_args == {}
+    assert model.checkpoint_info.num_parameters == 25_718_352
+    x = torch.randn(1, 3, 97, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert relative_error(model(x), network(x)) < 1e-5
+
+
+def test_the_two_forms_are_really_different(tmp_path):
+    """The reason to refuse PaddleClas weights elsewhere: the same weights in the other form, without any error."""
+    network = Foreign('paddle')
+    paddle = load_checkpoint(save(network, tmp_path)).eval()
+    args = {k: v for k, v in paddle.checkpoint_info.model_args.items() if k != 'first_block'}
+    official = timm.create_model(paddle.checkpoint_info.architecture, **args).eval()
+    official.load_state_dict(paddle.state_dict())
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert relative_error(official(x), network(x)) > 0.02
+
+
+@pytest.mark.parametrize('groups', [1, 2])
+def test_official_dla(groups, tmp_path):
+    model = Res2NetDla(
+        channels=(4, 8, 32, 32, 64, 64), base_width=32 / groups, cardinality=groups, num_classes=5).eval()
+    generator = torch.Generator().manual_seed(0)
+    for name, value in model.state_dict().items():
+        if value.ndim > 1:
+            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+        elif value.is_floating_point():
+            value.uniform_(0.5, 1, generator=generator)
+            if name.endswith(('bias', 'running_mean')):
+                value.sub_(0.75)
+    state = dict(model.state_dict())
+    unused = {}
+    for tree, (into, out) in {'level3': (32, 32), 'level4': (32, 64), 'level4.tree1': (32, 64)}.items():
+        unused[f'{tree}.project.0.weight'] = torch.randn(out, into, 1, 1)
+        for entry in ('weight', 'bias', 'running_mean', 'running_var'):
+            unused[f'{tree}.project.1.{entry}'] = torch.rand(out)
+    torch.save({**state, **unused}, tmp_path / 'dla.pth')
+    loaded = load_checkpoint(tmp_path / 'dla.pth').eval()
+    assert str(len(unused)) in loaded.checkpoint_info.left_out[0]
+    x = torch.randn(2, 3, 64, 64, generator=generator)
+    with torch.no_grad():
+        expected = OfficialDla({**state, **unused}, 4, groups)(x)
+        assert relative_error(loaded(x), expected) < 1e-5
+
+    used = next(k for k in state if '.project.' in k)  # those that are used are not dropped
+    torch.save({k: v for k, v in state.items() if k != used}, tmp_path / 'less.pth')
+    with pytest.raises(CheckpointError, match=used):
+        load_checkpoint(tmp_path / 'less.pth')
+
+
+@pytest.mark.parametrize('name', ['resnet26', 'resnet26d', 'seresnet50', 'resnext50_32x4d'])
+def test_timm_resnets_at_scale_1(name, tmp_path):
+    theirs = timm.create_model(name, num_classes=3).eval()
+    for value in theirs.state_dict().values():
+        if value.ndim == 1 and value.is_floating_point():
+            value.uniform_(0.5, 1)
+    torch.save(theirs.state_dict(), tmp_path / 'r.pth')
+    ours = load_checkpoint(tmp_path / 'r.pth').eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert relative_error(ours(x), theirs(x)) < 1e-5
+
+
+def test_a_detector_gives_its_backbone_and_says_what_was_left_out(tmp_path):
+    network = Foreign('mmdetection', **DEEP)
+    weights = {k: v for k, v in network.weights.items() if not k.startswith('head.')}
+    extra = {'neck.lateral_convs.0.conv.weight': torch.zeros(4, 4, 1, 1), 'rpn_head.rpn_cls.bias': torch.zeros(3)}
+    torch.save({'state_dict': {**weights, **extra}, 'optimizer': {'state': {}}}, tmp_path / 'det.pth')
+    model = load_checkpoint(tmp_path / 'det.pth')
+    assert model.num_classes == 0
+    assert model.checkpoint_info.left_out == ['parts outside the backbone: neck, rpn_head']
+    assert torch.equal(model.state_dict()['conv1.6.weight'], network.weights['backbone.stem.6.weight'])
+
+
+def test_networks_of_other_kinds_are_refused(tmp_path):
+    for name, reason in (('resnet18', 'two 3x3 convolutions'), ('efficientnet_b0', 'not a Res2Net')):
+        torch.save(timm.create_model(name).state_dict(), tmp_path / 'other.pth')
+        with pytest.raises(CheckpointError, match=reason) as caught:
+            load_checkpoint(tmp_path / 'other.pth')
+        assert 'other.pth' in str(caught.value)
+
+
+def test_two_names_for_one_weight_are_refused():
+    with pytest.raises(CheckpointError, match='module.conv1.weight'):
+        to_native({'conv1.weight': torch.zeros(1), 'module.conv1.weight': torch.ones(1)})

@@ -1,0 +1,149 @@
+"""The launcher: a script runs under `python -m timm_res2net` as under python, with the variants registered."""
+import builtins
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PYTHON = [sys.executable]
+LAUNCHER = [sys.executable, '-m', 'timm_res2net']
+
+
+def run(command, cwd, **kwargs):
+    env = {k: v for k, v in os.environ.items() if k not in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, **kwargs)
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(text, name='script.py'):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        return str(path)
+    return write
+
+
+def test_variants_are_registered_and_arguments_pass_through(script, tmp_path):
+    path = script("""
+        import sys
+        import timm
+        print(sys.argv, __name__, __file__)
+        print(timm.create_model('test_res2net_custom', num_classes=3).num_classes)
+        sys.exit(7)
+    """)
+    args = ['--lr', '0.1', '-h', '--model-kwargs', 'scale=4', 'a b', '--', '']
+    result = run([*LAUNCHER, path, *args], tmp_path)
+    assert result.stdout == f"{[path, *args]} __main__ {path}\n3\n"
+    assert (result.returncode, result.stderr) == (7, '')
+
+
+ENDINGS = {
+    'finishes': 'print("done")',
+    'exit': 'import sys; sys.exit()',
+    'exit_code': 'import sys; sys.exit(3)',
+    'exit_message': 'import sys; sys.exit("gone wrong")',
+    'exit_bool': 'raise SystemExit(True)',
+    'exception': 'def deep():\n    raise ValueError("inner")\n\ndeep()\n',
+    'cause': 'try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise KeyError("outer") from error\n',
+    'context': 'try:\n    [][1]\nexcept IndexError:\n    undefined\n',
+    'group': 'raise ExceptionGroup("two", [ValueError(1), TypeError(2)])',
+    'syntax': 'print("never")\nif True print(1)\n',
+    'indentation': 'if True:\nprint(1)\n',
+    'interrupt': 'def wait():\n    raise KeyboardInterrupt\n\nwait()\n',
+    'import': 'import a_module_that_is_not_there',
+    'import_deep': 'import json\njson.loads("{")\n',
+    'hook': 'import sys\nsys.excepthook = lambda kind, error, tb: print("hook", kind, error)\n1 / 0\n',
+    'runpy': 'import runpy\nrunpy.run_path(__file__ + ".missing")\n',
+    'atexit': 'import atexit\natexit.register(print, "bye")\n1 / 0\n',
+    'thread': 'import threading\nt = threading.Thread(target=lambda: print("thread"))\nt.start()\n',
+    'empty': '',
+}
+if not hasattr(builtins, 'ExceptionGroup'):
+    del ENDINGS['group']
+
+
+QUICK = ('finishes', 'exit_code', 'exit_message', 'cause', 'syntax', 'interrupt')
+
+
+@pytest.mark.parametrize('name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ENDINGS])
+def test_a_script_ends_as_it_does_under_python(name, script, tmp_path):
+    path = script(ENDINGS[name])
+    expected, result = (run([*command, path], tmp_path) for command in (PYTHON, LAUNCHER))
+    assert result.stderr == expected.stderr
+    assert (result.returncode, result.stdout) == (expected.returncode, expected.stdout)
+    assert 'timm_res2net' not in result.stderr
+    if name == 'interrupt':
+        assert result.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize('missing', ['no/folder/nowhere.py', pytest.param('/nowhere.py', marks=pytest.mark.slow)])
+def test_a_missing_script(missing, tmp_path):
+    expected, result = (run([*command, missing], tmp_path) for command in (PYTHON, LAUNCHER))
+    assert result.returncode == expected.returncode == 2
+    assert (result.stdout, result.stderr) == (expected.stdout, expected.stderr)
+
+
+def test_usage(tmp_path):
+    result = run(LAUNCHER, tmp_path)
+    assert result.returncode == 2 and result.stdout == '' and 'SCRIPT' in result.stderr
+    result = run([*LAUNCHER, '--help'], tmp_path)
+    assert result.returncode == 0 and result.stderr == '' and 'SCRIPT' in result.stdout
+
+
+def test_siblings_are_imported_from_the_folder_of_the_script(script, tmp_path):
+    script('value = "sibling"', 'folder/helper_of_the_script.py')
+    script('raise ImportError("from the current folder")', 'helper_of_the_script.py')
+    path = script('import sys, helper_of_the_script; print(helper_of_the_script.value, sys.path[0])', 'folder/main.py')
+    link = tmp_path / 'link.py'
+    link.symlink_to(path)
+    for target in ('folder/main.py', 'link.py'):
+        expected, result = (run([*command, target], tmp_path) for command in (PYTHON, LAUNCHER))
+        assert result.stdout == expected.stdout == f'sibling {tmp_path / "folder"}\n'
+        assert (result.returncode, result.stderr) == (0, '')
+
+
+def test_multiprocessing_spawn_inside_a_script(script, tmp_path):
+    path = script("""
+        import multiprocessing
+
+        def work(i):
+            return i * 10
+
+        if __name__ == '__main__':
+            with multiprocessing.get_context('spawn').Pool(2) as pool:
+                print(pool.map(work, range(3)))
+    """)
+    result = run([*LAUNCHER, path], tmp_path)
+    assert (result.stdout, result.stderr, result.returncode) == ('[0, 10, 20]\n', '', 0)
+
+
+def test_under_torchrun(script, tmp_path):
+    path = script("""
+        import os
+        import sys
+        import timm
+        import torch
+        import torch.distributed as dist
+
+        dist.init_process_group('gloo')
+        model = timm.create_model('test_res2net_custom', num_classes=2)
+        total = torch.tensor(float(dist.get_rank() + 1))
+        dist.all_reduce(total)
+        with open(f'rank{dist.get_rank()}', 'w') as file:
+            print(dist.get_world_size(), int(total), model.num_classes, *sys.argv[1:], file=file)
+        dist.destroy_process_group()
+        sys.exit(int(sys.argv[-1]))
+    """)
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+                '-m', 'timm_res2net', path]
+    result = run([*torchrun, '--epochs', '0'], tmp_path)
+    assert result.returncode == 0, result.stderr
+    for rank in range(2):
+        assert (tmp_path / f'rank{rank}').read_text() == '2 3 2 --epochs 0\n'
+    result = run([*torchrun, '5'], tmp_path)
+    assert result.returncode == 1
+    assert 'exitcode  : 5' in result.stderr

@@ -1,0 +1,116 @@
+"""Registration: the registry lists exactly ours, reloads are silent, a model remembers its arguments."""
+import json
+import subprocess
+import sys
+from functools import partial
+
+import families
+import numpy
+import pytest
+import timm
+import torch
+from timm.layers import GroupNorm, SEModule
+from torch import nn
+
+import timm_res2net
+
+
+def shapes(model):
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def rebuild(variant, model):
+    args = json.loads(json.dumps(model.model_args))
+    return timm.create_model(variant, **args)
+
+
+def run(code):
+    command = [sys.executable, '-W', 'error', '-W', 'ignore::ResourceWarning', '-c', code]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize('code', [
+    'import timm_res2net; import timm_res2net',
+    'import timm_res2net, importlib; importlib.reload(timm_res2net)',
+    'import timm_res2net, importlib; importlib.reload(timm_res2net.res2net_custom)',
+    'import timm, timm_res2net, importlib; importlib.reload(timm_res2net.res2net_custom); '
+    'importlib.reload(timm_res2net); timm.create_model("test_res2net_custom", device="meta")',
+], ids=['twice', 'package', 'variants', 'both'])
+def test_importing_again_is_silent(code):
+    result = run(f'import timm; before = set(timm.list_models()); {code}; '
+                 'added = set(timm.list_models()) - before; assert added == set(timm.list_models("*_custom")), added')
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+
+
+def test_a_taken_name_still_warns():
+    code = ('import timm_res2net; from timm_res2net.registration import register_variant\n'
+            'def res2net_custom(pretrained=False, **kwargs): pass\n'
+            'register_variant(res2net_custom)')
+    result = run(code)
+    assert result.returncode != 0 and 'res2net_custom' in result.stderr and 'Warning' in result.stderr
+
+
+@pytest.mark.parametrize('family', families.FAMILIES)
+def test_model_args_rebuild_the_model(family):
+    variant, args = families.FAMILIES[family]
+    model = families.make(family)
+    assert model.model_args == {k: list(v) if isinstance(v, tuple) else v for k, v in args.items()}
+    again = rebuild(variant, model)
+    assert shapes(again) == shapes(model)
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(x), model.eval()(x))
+
+
+def test_a_variant_without_arguments_has_none():
+    assert timm.create_model('test_res2net_custom').model_args == {}
+    assert timm.create_model('test_res2net_custom', num_classes=3, in_chans=1).model_args == {
+        'num_classes': 3, 'in_chans': 1}
+
+
+@pytest.mark.parametrize('args', [
+    dict(act_layer=nn.SiLU), dict(act_layer=nn.GELU), dict(act_layer=nn.PReLU), dict(act_layer=nn.Tanh),
+    dict(act_layer=nn.Identity), dict(act_layer='hard_swish'),
+    dict(norm_layer=nn.BatchNorm2d), dict(norm_layer='groupnorm1'),
+    dict(norm_layer=GroupNorm, channels=(32, 32, 64, 64), base_width=64, stem_width=32),
+    dict(attn_layer=SEModule), dict(attn_layer='eca'), dict(attn_layer=SEModule, rd_ratio=0.25),
+    dict(aa_layer='blur'), dict(aa_layer=nn.AvgPool2d),
+    dict(channels=numpy.array([16, 24, 32, 40]).tolist(), scale=numpy.int64(3), drop_rate=numpy.float32(0.5)),
+    dict(layers=(1, 2, 1, 1)), dict(depth=26),
+], ids=str)
+def test_layers_given_as_classes_are_remembered_by_name(args):
+    model = timm.create_model('test_res2net_custom', **args)
+    again = rebuild('test_res2net_custom', model)
+    assert shapes(again) == shapes(model)
+    kinds = [type(m) for m in model.modules()]
+    if args.get('act_layer') not in (nn.GELU, nn.Tanh, nn.PReLU):  # timm's own classes by the same name
+        assert kinds == [type(m) for m in again.modules()]
+    else:
+        assert [k.__name__ for k in kinds] == [type(m).__name__ for m in again.modules()]
+
+
+def test_a_layer_without_a_name_is_kept_as_it_is():
+    norm = partial(GroupNorm, num_groups=4)
+    model = timm.create_model('test_res2net_custom', norm_layer=norm)
+    assert model.model_args == {'norm_layer': norm}
+    assert shapes(timm.create_model('test_res2net_custom', **model.model_args)) == shapes(model)
+
+
+def test_arguments_of_the_loader_are_not_remembered():
+    model = timm.create_model(
+        'test_res2net_custom', pretrained=False, features_only=True, out_indices=(1, 2), device='cpu', scale=3)
+    assert model.model_args == {'scale': 3}
+
+
+def test_layers_win_over_the_depth_of_a_variant():
+    model = timm.create_model('res2net101d_custom', layers=(1, 1, 2, 1), device='meta')
+    assert len(model.layer3) == 2
+    model = timm.create_model('res2net101d_custom', depth=26, device='meta')
+    assert len(model.layer3) == 2
+    with pytest.raises(ValueError, match='depth.*layers'):
+        timm.create_model('res2net101d_custom', depth=26, layers=(1, 1, 2, 1))
+
+
+def test_public_names():
+    assert all(hasattr(timm_res2net, name) for name in timm_res2net.__all__)

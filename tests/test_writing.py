@@ -1,0 +1,134 @@
+"""Out to timm and back: exact, in folders that plain timm loads, complete or not at all."""
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+import timm_res2net  # noqa: F401
+from timm_res2net.checkpoints import load_checkpoint
+from timm_res2net.folders import save_as_timm, save_folder
+from timm_res2net.layouts import to_native
+from timm_res2net.writing import timm_architecture, to_timm
+
+TINY = dict(layers=(1, 1, 1, 1), channels=(12, 16, 20, 24), base_width=32)
+# timm < 1.0.23 reads the safetensors of a local folder by torch.load, which fails; our variants read them themselves
+LOCAL_DIR = tuple(int(n) for n in timm.__version__.split(".")[:3] if n.isdigit()) >= (1, 0, 23)
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize('name', [
+    'res2net50_26w_4s', 'dla60_res2next', 'resnet50',
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ('res2net50d', 'res2next50', 'dla60_res2net'))])
+def test_round_trip_with_timms_own_networks(name):
+    ours = timm.create_model(f'{name}_custom', num_classes=10)
+    theirs = timm.create_model(name, num_classes=10)
+    theirs.load_state_dict(to_timm(ours))
+    assert to_timm(ours).keys() == theirs.state_dict().keys()
+    assert equal(to_native(theirs.state_dict()).state, ours.state_dict())
+    assert timm_architecture(ours) == name
+
+
+@pytest.mark.parametrize(('name', 'arguments'), [
+    ('res2net50_vd_26w_4s_custom', {}),  # the weights of res2net50d in another form
+    ('seres2net50_26w_4s_custom', {}),
+    ('res2net50_26w_4s_custom', dict(act_layer='silu')),
+    ('res2net50_26w_4s_custom', dict(stride_position='conv1')),
+    pytest.param('res2net50_26w_4s_custom', dict(output_stride=8), marks=pytest.mark.slow),
+    pytest.param('res2net50_26w_4s_custom', dict(aa_layer='avg'), marks=pytest.mark.slow),
+    ('res2net_custom', TINY),
+    ('res2net23_32w_4s_cifar_custom', {}),
+])
+def test_networks_that_timm_has_not(name, arguments, tmp_path):
+    model = timm.create_model(name, **arguments)
+    assert timm_architecture(model) is None
+    with pytest.raises(ValueError, match='save_folder'):
+        save_as_timm(model, tmp_path / 'out')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(('arguments', 'name'), [
+    (dict(depth=26, scale=1, base_width=64), 'resnet26'),
+    pytest.param(dict(depth=50, scale=1, base_width=4, cardinality=32), 'resnext50_32x4d', marks=pytest.mark.slow),
+    pytest.param(dict(depth=50, scale=1, base_width=64, attn_layer='se'), 'seresnet50', marks=pytest.mark.slow),
+    (dict(depth=26, scale=1, base_width=64, stem_type='deep', avg_down=True), 'resnet26d'),
+])
+def test_scale_1_is_timms_resnet(arguments, name):
+    assert timm_architecture(timm.create_model('res2net_custom', num_classes=2, **arguments)) == name
+
+
+def test_the_model_is_left_as_it_was():
+    model = timm.create_model('res2net50_26w_4s_custom').train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    assert timm_architecture(torch.compile(model)) == 'res2net50_26w_4s'
+    assert model.training and equal(before, model.state_dict())
+
+
+@pytest.mark.skipif(not LOCAL_DIR, reason='this timm cannot read safetensors from a local folder')
+def test_people_without_this_package_load_it(tmp_path):
+    torch.manual_seed(1)
+    model = timm.create_model('res2net50_26w_4s_custom', num_classes=3, in_chans=1).eval()
+    model.pretrained_cfg.update(mean=(0.5,), std=(0.25,), input_size=(1, 96, 96))
+    save_as_timm(model.to(memory_format=torch.channels_last), tmp_path / 'out')
+    x = torch.randn(1, 1, 64, 64)
+    torch.save((x, model(x)), tmp_path / 'xy.pt')
+    code = f'''
+import sys, timm, torch
+model = timm.create_model('local-dir:{tmp_path}/out', pretrained=True).eval()
+x, y = torch.load('{tmp_path}/xy.pt')
+assert 'timm_res2net' not in sys.modules
+assert model.pretrained_cfg['architecture'] == 'res2net50_26w_4s', model.pretrained_cfg
+assert model.pretrained_cfg['input_size'] == (1, 96, 96) or list(model.pretrained_cfg['input_size']) == [1, 96, 96]
+assert (model(x) - y).abs().max() <= 1e-5 * y.abs().max()
+'''
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+@pytest.mark.parametrize('arguments', [
+    dict(scale=8, num_classes=7, in_chans=4, act_layer='silu', **TINY),
+    dict(attn_layer='se', attn_position='split', first_block='paddle', num_classes=0, **TINY),
+])
+def test_folders_come_back_as_they_were(arguments, tmp_path):
+    model = timm.create_model('res2net_custom', **arguments).eval()
+    folder = save_folder(model, tmp_path / 'deep' / 'out')
+    assert sorted(p.name for p in folder.iterdir()) == ['config.json', 'model.safetensors']
+    x = torch.randn(1, model.in_chans, 64, 64)
+    for again in (timm.create_model(f'local-dir:{folder}', pretrained=True).eval(), load_checkpoint(folder).eval()):
+        assert equal(again.state_dict(), model.state_dict())
+        assert torch.equal(again(x), model(x))
+        assert again.num_classes == model.num_classes
+
+
+def test_half_precision_stays_half(tmp_path):
+    model = timm.create_model('res2net_custom', **TINY).half()
+    save_folder(model, tmp_path / 'out')
+    assert load_file(tmp_path / 'out' / 'model.safetensors')['conv1.weight'].dtype is torch.float16
+
+
+def test_existing_folders(tmp_path):
+    model = timm.create_model('res2net_custom', **TINY)
+    save_folder(model, tmp_path / 'out')
+    with pytest.raises(FileExistsError, match='out exists'):
+        save_folder(model, tmp_path / 'out')
+    torch.nn.init.ones_(model.fc.bias)
+    save_folder(model, tmp_path / 'out', overwrite=True)
+    assert torch.equal(load_checkpoint(tmp_path / 'out').fc.bias, model.fc.bias)
+    (tmp_path / 'out' / 'thesis.tex').write_text('precious')
+    with pytest.raises(FileExistsError, match='thesis.tex'):
+        save_folder(model, tmp_path / 'out', overwrite=True)
+    assert (tmp_path / 'out' / 'thesis.tex').read_text() == 'precious'
+    assert [p.name for p in tmp_path.iterdir()] == ['out']
+
+
+def test_nothing_half_done_is_left(tmp_path):
+    model = timm.create_model('res2net_custom', norm_layer=lambda n, **dd: torch.nn.BatchNorm2d(n, **dd), **TINY)
+    with pytest.raises(ValueError, match='norm_layer.*config.json'):
+        save_folder(model, tmp_path / 'out')  # a lambda cannot be recorded
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TypeError, match='timm.create_model'):
+        save_folder(timm_res2net.Res2Net(**TINY), tmp_path / 'out')

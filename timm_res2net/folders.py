@@ -1,0 +1,204 @@
+"""A model as a folder that timm loads: model.safetensors and config.json, complete or not there at all.
+
+    save_folder(model, 'folder')       then timm.create_model('local-dir:folder', pretrained=True)
+    save_as_timm(model, 'folder')      the same under timm's own name, for people without this package
+"""
+import copy
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
+
+import safetensors.torch
+import timm
+import torch
+from timm.models import is_model
+from timm.models._hub import save_config_for_hf
+from torch import nn
+
+from .cifar import Res2NetCifar
+from .networks import Res2Net, Res2NetDla
+from .writing import timm_architecture, to_timm, unwrapped
+
+__all__ = ['save_as_timm', 'save_folder']
+
+CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
+# what belongs to where weights came from, not to the weights
+_SOURCE_KEYS = (
+    'url', 'file', 'state_dict', 'hf_hub_id', 'hf_hub_filename', 'source', 'custom_load', 'label_offset', 'label_names',
+    'label_descriptions')
+
+
+def save_folder(model: nn.Module, folder: Union[str, Path], overwrite: bool = False, as_timm: bool = False) -> Path:
+    """Write model.safetensors and config.json, which `timm.create_model('local-dir:FOLDER', pretrained=True)` loads.
+
+    The arguments that the model was created with are recorded, so a model created with `scale=8` comes back as such.
+
+    Args:
+        model: From `timm.create_model` or `load_checkpoint`, possibly compiled or inside DistributedDataParallel.
+        folder: Made, with its parents; it appears complete or not at all.
+        overwrite: Replace a folder of that name that holds nothing else.
+        as_timm: See `save_as_timm`.
+
+    Raises:
+        FileExistsError: The folder exists, and `overwrite` is not set or there is more in it.
+        TypeError, ValueError: The model cannot be built again from a name and arguments, or `as_timm` is set and timm
+            has no such network; the message names what stands in the way.
+    """
+    described = describe(model, as_timm)
+    return _write(folder, overwrite, lambda new: write_model(unwrap(model), new, described))
+
+
+def save_as_timm(model: nn.Module, folder: Union[str, Path], overwrite: bool = False) -> Path:
+    """Write a folder under timm's own architecture and names, for people without this package, equal to the last bit.
+
+    Args, errors: As `save_folder`.
+    """
+    return save_folder(model, folder, overwrite, as_timm=True)
+
+
+def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], None]) -> Path:
+    """Fill a temporary folder beside `folder` and move it there at the end, so that nothing half-done is left."""
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f'{folder} exists already; choose another folder or overwrite it.')
+    if folder.exists():
+        names = [p.name for p in folder.iterdir()] if folder.is_dir() else ['a file']
+        others = sorted(n for n in names if n not in (CONFIG, WEIGHTS))
+        if others:
+            raise FileExistsError(f'{folder} holds more than weights ({", ".join(others[:4])}); it is not overwritten.')
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as scratch:
+        new = Path(scratch) / 'new'
+        new.mkdir()
+        fill(new)
+        if folder.exists():
+            folder.rename(Path(scratch) / 'old')
+        new.rename(folder)
+    return folder
+
+
+def describe(model: nn.Module, as_timm: bool = False) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
+    """Architecture, arguments and weights that make `model` again, checked to belong together; see `save_folder`."""
+    model = unwrap(model)
+    described = _as_is(model)
+    return _as_timm(model) if as_timm else described
+
+
+def write_model(
+        model: nn.Module,
+        folder: Path,
+        described: Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]],
+        labels: Optional[Dict[str, Any]] = None,
+        license: Optional[str] = None,
+        data_config: Optional[Mapping[str, Any]] = None,
+) -> Dict[str, Any]:
+    """Write what `describe` returned into an existing folder and return the contents of config.json."""
+    architecture, args, state_dict = described
+    config = _write_config(model, folder / CONFIG, architecture, args, labels or {}, license, data_config or {})
+    safetensors.torch.save_file(state_dict, folder / WEIGHTS, metadata={'format': 'pt'})
+    return config
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside torch.compile and DistributedDataParallel, if it is one of ours and whole."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError('A scripted model has lost its arguments, push the model that was scripted.')
+    model = unwrapped(model)
+    if not isinstance(model, (Res2Net, Res2NetCifar, Res2NetDla)):
+        raise TypeError(
+            f'{type(model).__name__} is not a model of timm_res2net. A feature extractor (features_only=True) has lost '
+            'its head: push the model made without it; for models of timm use timm.models.push_to_hf_hub.')
+    if not hasattr(model, 'model_args') or not is_model(model.pretrained_cfg.get('architecture') or ''):
+        raise TypeError(
+            f'This {type(model).__name__} was not built by timm.create_model, so its architecture has no name: build '
+            "it as timm.create_model('res2net_custom', ...) and load the weights into that.")
+    return model
+
+
+def _current(model: nn.Module) -> Dict[str, Any]:
+    """The arguments that `reset_classifier` may have changed since the model was built."""
+    return {'num_classes': model.num_classes, 'in_chans': model.in_chans, 'global_pool': model.global_pool.pool_type}
+
+
+def _as_is(model: nn.Module) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
+    """Architecture, arguments and weights, checked to belong together."""
+    architecture, args = model.pretrained_cfg['architecture'], {**model.model_args, **_current(model)}
+    for name, value in args.items():
+        try:
+            same = json.loads(json.dumps(value, allow_nan=False)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise ValueError(
+                f'{name}={value!r} cannot be written to config.json, so nobody could build this model again: use a '
+                'name that timm knows, a number, a list or a string.')
+    state_dict = _portable(model.state_dict())
+    with torch.device('meta'):
+        expected = timm.create_model(architecture, pretrained=False, **args).state_dict()
+    shapes, wanted = ({k: tuple(v.shape) for k, v in sd.items()} for sd in (state_dict, expected))
+    if shapes != wanted:
+        name = min(set(shapes.items()) ^ set(wanted.items()))[0]
+        raise ValueError(
+            f'The model was changed after it was built ({name}: {shapes.get(name, "missing")}, built as '
+            f'{wanted.get(name, "missing")}), so timm could not load it: push it before fusing, pruning or quantizing.')
+    return architecture, args, state_dict
+
+
+def _as_timm(model: nn.Module) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
+    """The same under timm's own name."""
+    architecture = timm_architecture(model)
+    if architecture is None:
+        raise ValueError(
+            f'timm has no architecture like this {model.pretrained_cfg["architecture"]} '
+            f'({", ".join(f"{k}={v!r}" for k, v in model.model_args.items()) or "as registered"}), '
+            'leave out as_timm or use save_folder.')
+    return architecture, _current(model), _portable(to_timm(model))
+
+
+def _portable(state_dict: Mapping[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+    return {k: v.detach().cpu().contiguous() for k, v in state_dict.items()}
+
+
+def _write_config(
+        model: nn.Module,
+        path: Path,
+        architecture: str,
+        args: Dict[str, Any],
+        labels: Dict[str, Any],
+        license: Optional[str],
+        data_config: Mapping[str, Any],
+) -> Dict[str, Any]:
+    """Write config.json as timm does, the same from every version of it, and return it."""
+    source = copy.copy(model)  # to describe these weights without touching the model
+    source._model_args = args
+    source.pretrained_cfg = cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in _SOURCE_KEYS}
+    cfg.update(architecture=architecture, num_classes=args['num_classes'])
+    if not labels and len(model.pretrained_cfg.get('label_names') or ()) == args['num_classes']:
+        labels = {k: v for k in ('label_names', 'label_descriptions') if (v := model.pretrained_cfg.get(k))}
+    if cfg.get('tag') == 'untrained':
+        del cfg['tag']
+    if license:
+        cfg['license'] = license
+    for key in ('input_size', 'test_input_size', 'min_input_size'):
+        if cfg.get(key):
+            cfg[key] = (args['in_chans'], *cfg[key][1:])
+    for key in ('mean', 'std'):
+        if len(cfg[key]) != args['in_chans']:  # as timm's loader adapts them
+            cfg[key] = (sum(cfg[key]) / len(cfg[key]),) * args['in_chans']
+    if data_config.get('input_size') and tuple(data_config['input_size']) != tuple(cfg['input_size']):
+        cfg['pool_size'] = None
+        cfg.pop('test_input_size', None)
+    cfg.update({k: v for k, v in data_config.items() if v is not None})
+    save_config_for_hf(source, path, model_config=dict(labels, global_pool=args['global_pool']), model_args=args)
+    config = json.loads(path.read_text(encoding='utf-8'))
+    # the number of classes has its own entry, and transformers passes it along with these
+    config['model_args'] = {k: v for k, v in args.items() if k != 'num_classes'}
+    config['pretrained_cfg'].update(json.loads(json.dumps(cfg)))
+    if args['in_chans'] not in (1, 3):
+        # older timm takes every first convolution for one of 3 channels and would start this one at random
+        config['pretrained_cfg']['first_conv'] = None
+    config['pretrained_cfg'].pop('architecture', None)
+    config['pretrained_cfg']['custom_load'] = False
+    path.write_text(json.dumps(config, indent=2, allow_nan=False), encoding='utf-8')
+    return config

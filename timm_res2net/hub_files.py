@@ -1,0 +1,89 @@
+"""What `push_to_hub` pushes, as a folder: model.safetensors, config.json and the model card."""
+import math
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
+
+from torch import nn
+
+from .folders import describe, unwrap, write_model
+from .model_card import make_card
+
+_DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
+
+
+def save_for_hub(
+        model: nn.Module,
+        folder: Union[str, Path],
+        repo_id: str,
+        *,
+        label_names: Union[Sequence[str], Mapping[int, str], None] = None,
+        label_descriptions: Optional[Mapping[str, str]] = None,
+        metrics: Optional[Mapping[str, float]] = None,
+        dataset: Union[str, Sequence[str], None] = None,
+        license: Optional[str] = 'apache-2.0',
+        tags: Sequence[str] = (),
+        description: Optional[str] = None,
+        data_config: Optional[Mapping[str, Any]] = None,
+        as_timm: bool = False,
+) -> None:
+    """Write what `push_to_hub` pushes into a folder, which `timm.create_model('local-dir:FOLDER')` loads.
+
+    Args:
+        model: From `timm.create_model`, possibly compiled or inside DistributedDataParallel, on any device.
+        folder: Made if it does not exist.
+        repo_id: USER/NAME that the model card tells people to load.
+        label_names: One name per class.
+        label_descriptions: Label name -> description.
+        metrics: Name -> value, with names such as 'top1' and 'top5', measured on `dataset`.
+        dataset: Data set or sets, by their names on the Hub ('imagenet-1k', 'cifar100').
+        license: License id of the Hub.
+        tags: Added to the usual ones.
+        description: Text of the model card.
+        data_config: Preprocessing the weights were trained with, where it differs from the model's pretrained cfg:
+            `input_size` (channels, height, width), `mean`, `std`, `interpolation`, `crop_pct`, `crop_mode`, ...
+        as_timm: Save under timm's own architecture name, for people without this package.
+
+    Raises:
+        TypeError, ValueError: The model or an argument cannot be saved, named in the message; nothing is written.
+    """
+    described = describe(model, as_timm)
+    model = unwrap(model)
+    labels = _check_labels(model, label_names, label_descriptions)
+    _check_metrics(metrics, dataset)
+    _check_data_config(model, data_config)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = write_model(model, folder, described, labels, license, data_config)
+    card = make_card(
+        repo_id, config, sum(p.numel() for p in model.parameters()), metrics=metrics, dataset=dataset, license=license,
+        tags=tags, description=description, needs_import=not as_timm)
+    (folder / 'README.md').write_text(card, encoding='utf-8')
+
+
+def _check_labels(model: nn.Module, names: Any, descriptions: Any) -> Dict[str, Any]:
+    """The label entries of config.json."""
+    if names is None and descriptions is None:
+        return {}
+    if isinstance(names, str) or names is not None and len(names) != model.num_classes:
+        raise ValueError(
+            f'label_names has {len(names)} names for {model.num_classes} classes, give one name per class.')
+    if names is not None and not isinstance(names, Mapping):
+        names = [str(n) for n in names]
+    labels = {'label_names': names, 'label_descriptions': descriptions and dict(descriptions)}
+    return {k: v for k, v in labels.items() if v}
+
+
+def _check_metrics(metrics: Optional[Mapping[str, float]], dataset: Any) -> None:
+    if metrics and not dataset:
+        raise ValueError("metrics without dataset=: say what they were measured on, for example dataset='imagenet-1k'.")
+    for name, value in (metrics or {}).items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f'metrics[{name!r}]={value!r} must be a finite number.')
+
+
+def _check_data_config(model: nn.Module, data_config: Optional[Mapping[str, Any]]) -> None:
+    for name, value in (data_config or {}).items():
+        if name not in _DATA_KEYS:
+            raise ValueError(f'data_config[{name!r}] is not a setting of timm, choose from {", ".join(_DATA_KEYS)}.')
+        if name.endswith('input_size') and value is not None and (len(value) != 3 or value[0] != model.in_chans):
+            raise ValueError(f'data_config[{name!r}]={value!r} must be ({model.in_chans}, height, width).')

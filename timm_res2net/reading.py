@@ -1,0 +1,226 @@
+"""Files of weights -> dictionaries of tensors. Nothing in a file is ever executed.
+
+| file | read by |
+| --- | --- |
+| .safetensors | safetensors |
+| .pth, .pt, .bin, .tar (torch.save) | torch's weights-only loader, after the archive's checksums have been verified |
+| .pdparams (paddle.save) | `load_numpy_pickle` |
+| a folder as timm and the Hub lay it out | its model.safetensors or pytorch_model.bin, and its config.json |
+
+The kind is read off the first bytes, not off the name: published files carry every suffix.
+"""
+import argparse
+import json
+import pickle
+import re
+import struct
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple, Union
+
+import numpy as np
+import torch
+
+from .unpickle import UnsafePickleError, load_numpy_pickle
+
+# opens, after the protocol's number, what torch.save wrote before torch 1.6
+_TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
+_WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin')
+_AVERAGED = ('state_dict_ema', 'model_ema')
+_PLAIN = ('state_dict', 'model')
+_PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, with the file and the reason."""
+
+
+@dataclass
+class RawCheckpoint:
+    """What a file holds.
+
+    Attributes:
+        path: File or folder.
+        state: Name -> tensor as in the file, taken out of whatever it was wrapped in.
+        wrapper: The entry it was wrapped in ('state_dict_ema', ...), '' if none.
+        architecture: Name of the model that the file gives, '' if none.
+        model_args: Arguments of the model that the file gives.
+    """
+    path: str
+    state: Dict[str, torch.Tensor]
+    wrapper: str = ''
+    architecture: str = ''
+    model_args: Dict[str, Any] = field(default_factory=dict)
+
+
+def _check_archive(path: Path) -> None:
+    """torch's reader skips the checksums of its zip archives, so verify them here."""
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise CheckpointError(f'{path}: record {info.filename!r} is compressed, which torch.save never does.')
+        bad = archive.testzip()
+    if bad is not None:
+        raise CheckpointError(f'{path}: record {bad!r} does not match its checksum, the file is damaged.')
+
+
+def _load_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # timm keeps its command line in `args`
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        names = set(re.findall(r'GLOBAL ([\w.]+) was not', str(error)))
+        if not names and 'nsupported' not in str(error) and 'rying to' not in str(error):
+            raise
+        asked = ', '.join(sorted(names)) or str(error).splitlines()[-1].strip()
+        raise CheckpointError(
+            f'{path}: refused, and nothing in it was executed: besides tensors it asks for {asked}. If you trust where '
+            'it comes from, save its state dict alone, where it was made, and use that file.') from None
+
+
+def _load_any(path: Path) -> Any:
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        head = file.read(32)
+        if size == 0:
+            raise CheckpointError(f'{path}: the file is empty.')
+        if head.startswith(b'PK\x03\x04') or path.suffix != '.pdparams' and zipfile.is_zipfile(path):
+            _check_archive(path)
+            return _load_torch(path)
+        if head.startswith(b'\x80') and _TORCH_MAGIC in head:
+            return _load_torch(path)
+        header = struct.unpack('<Q', head[:8])[0] if len(head) > 8 else size
+        if path.suffix == '.safetensors' or header < size and head[8:9] == b'{':
+            from safetensors.torch import load_file
+            return load_file(path)
+        if not head.startswith(b'\x80'):
+            raise CheckpointError(
+                f'{path}: neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams).')
+        file.seek(0)
+        try:
+            return load_numpy_pickle(file)
+        except UnsafePickleError as error:
+            raise CheckpointError(
+                f'{path}: refused, and nothing in it was executed: besides arrays of numbers it asks for {error}.'
+            ) from None
+
+
+def load_file(path: Union[str, Path]) -> Any:
+    """Read one file, whatever it holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, of an unknown kind, or asks for code to be run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file.')
+    try:
+        return _load_any(path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file makes the readers raise almost anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f'{path}: truncated or damaged, it cannot be read ({reason}).') from error
+
+
+def unwrap(content: Any, use_ema: bool = True) -> Tuple[Dict[str, Any], str]:
+    """Take the weights out of a training checkpoint: the averaged ones first, as timm does.
+
+    Returns:
+        Name -> value, and the name of the entry it was found in, '' if `content` is itself the state dict.
+    """
+    wrapper = ''
+    for name in (_AVERAGED if use_ema else ()) + _PLAIN:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content, wrapper = content[name], name
+            break
+    if not isinstance(content, dict) or not content:
+        raise CheckpointError(f'it holds {type(content).__name__} instead of named weights.')
+    return dict(content), wrapper
+
+
+def as_tensors(state: Dict[Any, Any]) -> Dict[str, torch.Tensor]:
+    """Check that every entry is a plain tensor of its own, and turn arrays into tensors."""
+    tensors, seen = {}, {}
+    for name, value in state.items():
+        if name == _PADDLE_NAMES:
+            continue
+        if not isinstance(name, str):
+            raise CheckpointError(f'it has an entry named {name!r}, and names are text.')
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(value)
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(f'{name} is {type(value).__name__}, not a tensor.')
+        if value.layout is not torch.strided or value.is_quantized:
+            raise CheckpointError(f'{name} is a sparse or quantized tensor, not a plain one.')
+        value = value.detach()
+        if not value.is_meta and value.numel() > 1:
+            _check_memory(name, value, seen)
+        tensors[name] = value
+    return tensors
+
+
+def _check_memory(name: str, value: torch.Tensor, seen: Dict[int, str]) -> None:
+    """A weight fills its own memory; overlapping ones come from a damaged file and would load without a word."""
+    extent = 1
+    for stride, length in sorted((s, n) for s, n in zip(value.stride(), value.shape, strict=True) if n > 1):
+        if stride != extent:
+            raise CheckpointError(f'{name} has strides {value.stride()}, which do not fit shape {tuple(value.shape)}.')
+        extent *= length
+    other = seen.setdefault(value.data_ptr(), name)
+    if other != name:
+        raise CheckpointError(f'{name} and {other} share the same memory.')
+
+
+def _json(path: Path) -> Dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f'{path}: not readable as JSON ({error}).') from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{path}: holds {type(content).__name__} instead of a configuration.')
+    return content
+
+
+def _mapping(value: Any) -> Dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _described(content: Any, config: Optional[Dict[str, Any]]) -> Tuple[str, Dict[str, Any]]:
+    """Architecture and arguments that the file itself gives: a folder's config.json, timm's training arguments."""
+    if config is not None:
+        return str(config.get('architecture', '')), _mapping(config.get('model_args'))
+    if not isinstance(content, dict) or not isinstance(content.get('arch'), str):
+        return '', {}
+    return content['arch'], _mapping(getattr(content.get('args'), 'model_kwargs', None))
+
+
+def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> RawCheckpoint:
+    """Read a file or a folder.
+
+    Args:
+        path: See the table at the top of this file.
+        use_ema: Take the averaged weights of a training checkpoint where there are any.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: See `load_file`; or the file holds something other than named tensors.
+    """
+    path, config = Path(path), None
+    file = path
+    if path.is_dir():
+        file = next((path / name for name in _WEIGHT_FILES if (path / name).is_file()), None)
+        if file is None:
+            raise CheckpointError(f'{path}: a folder without any of {", ".join(_WEIGHT_FILES)}.')
+        if (path / 'config.json').is_file():
+            config = _json(path / 'config.json')
+    content = load_file(file)
+    try:
+        state, wrapper = unwrap(content, use_ema)
+        state = as_tensors(state)
+    except CheckpointError as error:
+        raise CheckpointError(f'{file}: {error}') from None
+    architecture, model_args = _described(content, config)
+    return RawCheckpoint(str(path), state, wrapper, architecture, model_args)
