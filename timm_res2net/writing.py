@@ -19,8 +19,8 @@ __all__ = ['timm_architecture', 'to_timm']
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside torch.compile's and DistributedDataParallel's wrappers."""
-    while hasattr(model, '_orig_mod') or isinstance(model, nn.parallel.DistributedDataParallel):
+    """The network inside the wrappers of torch.compile, DistributedDataParallel and DataParallel."""
+    while hasattr(model, '_orig_mod') or isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
         model = model._orig_mod if hasattr(model, '_orig_mod') else model.module
     return model
 
