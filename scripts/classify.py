@@ -1,7 +1,8 @@
 """Classify images: `python scripts/classify.py [IMAGE_OR_FOLDER ...] [--model NAME]`.
 
 Prints the most likely classes of each image with their probabilities. Without images it takes photographs bundled
-with scikit-image. NAME is any model timm can create: registered with a tag, `hf-hub:USER/REPO` or `local-dir:FOLDER`.
+with scikit-image. NAME is any model timm can create (registered, `hf-hub:USER/REPO` or `local-dir:FOLDER`), or a
+checkpoint file of any layout that `load_checkpoint` reads.
 Exit code 0: all images read; 1: some could not be read (named, and the others classified); 2: nothing could be done.
 """
 import argparse
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 from timm.data import ImageNetInfo, create_transform, resolve_data_config
 
-import timm_res2net  # noqa: F401  registers the variants
+import timm_res2net
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}
 BUNDLED = ('rocket', 'coffee', 'astronaut', 'camera', 'cat')  # of scikit-image; in CIFAR-100: rocket, cup, woman, man
@@ -56,14 +57,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', nargs='*', metavar='IMAGE_OR_FOLDER')
     parser.add_argument('--model', default='res2net50_26w_4s_custom', help='default: %(default)s')
-    parser.add_argument('--checkpoint', default='', help='weights to load in place of the pretrained ones')
     parser.add_argument('--topk', type=int, default=5, help='classes to print (default: %(default)s)')
     parser.add_argument('--json', action='store_true', help='print one JSON object instead')
     args = parser.parse_args()
     if args.topk < 1:
         parser.error(f'--topk {args.topk} must be at least 1')
     try:
-        model = timm.create_model(args.model, pretrained=not args.checkpoint, checkpoint_path=args.checkpoint).eval()
+        if Path(args.model).is_file():
+            model = timm_res2net.load_checkpoint(args.model).eval()
+        else:
+            model = timm.create_model(args.model, pretrained=True).eval()
     except Exception as error:  # whatever timm, the Hub or a checkpoint says, in one line
         print(f'cannot load {args.model}: {error}', file=sys.stderr)
         return 2
