@@ -11,8 +11,15 @@ import pytest
 import timm_res2net
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = {p.relative_to(ROOT).as_posix() for p in (ROOT / 'timm_res2net').rglob('*')
-           if p.is_file() and '__pycache__' not in p.parts}
+
+
+def files(folder):
+    """Paths of a folder's files from the root, without the caches that tools leave."""
+    paths = (p.relative_to(ROOT) for p in (ROOT / folder).rglob('*') if p.is_file())
+    return {p.as_posix() for p in paths if not any(part.startswith(('.', '__pycache__')) for part in p.parts)}
+
+
+PACKAGE = files('timm_res2net')
 
 
 def test_version_has_one_source():
@@ -50,8 +57,7 @@ def test_sdist_carries_what_a_reader_needs(dist):
         names = {m.name.split('/', 1)[1] for m in archive.getmembers() if m.isfile()}
     wanted = {'README.md', 'LICENSE', 'setup.cfg', 'pyproject.toml'} | PACKAGE
     for folder in ('scripts', 'tests', 'images'):
-        wanted |= {p.relative_to(ROOT).as_posix() for p in (ROOT / folder).rglob('*')
-                   if p.is_file() and '__pycache__' not in p.parts}
+        wanted |= files(folder)
     assert wanted <= names, wanted - names
 
 
