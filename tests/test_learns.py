@@ -39,7 +39,7 @@ def accuracy(model, images, labels):
 
 @pytest.mark.parametrize('args', [
     dict(),
-    dict(attn_layer='se', rd_ratio=1 / 4, stride_position='conv1'),
+    pytest.param(dict(attn_layer='se', rd_ratio=1 / 4, stride_position='conv1'), marks=pytest.mark.slow),
 ], ids=['plain', 'se-conv1'])
 def test_digits(digits, args):
     images, labels, held_out, truth = digits

@@ -14,6 +14,7 @@ LAUNCHER = [sys.executable, '-m', 'timm_res2net']
 
 def run(command, cwd, **kwargs):
     env = {k: v for k, v in os.environ.items() if k not in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')}
+    env['PYTHONWARNINGS'] = 'ignore::FutureWarning'  # timm of one age warns on torch of another
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, **kwargs)
 
 
@@ -66,7 +67,7 @@ if not hasattr(builtins, 'ExceptionGroup'):
     del ENDINGS['group']
 
 
-QUICK = ('finishes', 'exit_code', 'exit_message', 'cause', 'syntax', 'interrupt')
+QUICK = ('exit_message', 'cause', 'syntax', 'interrupt')
 
 
 @pytest.mark.parametrize('name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ENDINGS])

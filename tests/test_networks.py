@@ -228,7 +228,7 @@ def test_drops_act_in_training_only(family, drop):
     model = literal.randomize_norms(families.make(family, **drop))
     plain = families.make(family, **{k: v for k, v in drop.items() if k == 'layers'})
     plain.load_state_dict(model.state_dict())
-    x = torch.randn(4, 3, 64, 64)
+    x = torch.randn(4, 3, 128, 128)
     with torch.no_grad():
         assert torch.equal(model.eval()(x), plain.eval()(x))
         for module in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):

@@ -25,19 +25,19 @@ def rebuild(variant, model):
 
 
 def run(code):
-    command = [sys.executable, '-W', 'error', '-W', 'ignore::ResourceWarning', '-c', code]
+    """Run with every warning an error, after timm's own import: timm of one age warns on torch of another."""
+    code = f'import warnings, timm; warnings.simplefilter("error"); {code}'
+    command = [sys.executable, '-W', 'ignore', '-c', code]
     return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize('code', [
     'import timm_res2net; import timm_res2net',
-    'import timm_res2net, importlib; importlib.reload(timm_res2net)',
-    'import timm_res2net, importlib; importlib.reload(timm_res2net.res2net_custom)',
-    'import timm, timm_res2net, importlib; importlib.reload(timm_res2net.res2net_custom); '
+    'import timm_res2net, importlib; importlib.reload(timm_res2net.res2net_custom); '
     'importlib.reload(timm_res2net); timm.create_model("test_res2net_custom", device="meta")',
-], ids=['twice', 'package', 'variants', 'both'])
+], ids=['twice', 'reload'])
 def test_importing_again_is_silent(code):
-    result = run(f'import timm; before = set(timm.list_models()); {code}; '
+    result = run(f'before = set(timm.list_models()); {code}; '
                  'added = set(timm.list_models()) - before; assert added == set(timm.list_models("*_custom")), added')
     assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
 
