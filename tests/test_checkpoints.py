@@ -266,6 +266,18 @@ def test_nothing_is_executed_on_timms_ways_either(way, suffix, tmp_path):
     assert not (tmp_path / 'executed').exists()
 
 
+def test_a_feature_extractor_takes_a_file_but_no_checkpoint_path(tmp_path):
+    model = randomized()
+    torch.save({'state_dict': model.state_dict(), 'args': Touch(tmp_path / 'executed')}, tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError, match='checkpoint_path=.*evil.pth.*features_only=True.*file='):
+        timm.create_model(NAME, features_only=True, checkpoint_path=str(tmp_path / 'evil.pth'))
+    assert not (tmp_path / 'executed').exists()
+    torch.save(model.state_dict(), tmp_path / 'good.pth')
+    overlay = dict(file=str(tmp_path / 'good.pth'))
+    extractor = timm.create_model(NAME, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
+    assert torch.equal(extractor.layer4[0].conv3.weight, model.layer4[0].conv3.weight)
+
+
 def test_other_models_load_as_before(tmp_path):
     other = timm.create_model('resnet18')
     torch.save(other.state_dict(), tmp_path / 'r.pth')

@@ -7,7 +7,7 @@ import functools
 import timm
 import torch
 
-from .checkpoints import load_checkpoint
+from .checkpoints import CheckpointError, load_checkpoint
 from .cifar import Res2NetCifar
 from .networks import Res2Net, Res2NetDla
 
@@ -23,9 +23,15 @@ def install() -> None:
     if hasattr(original, '__wrapped__'):
         return
 
+    ours = (Res2Net, Res2NetCifar, Res2NetDla)
+
     @functools.wraps(original)
     def load(model, checkpoint_path, use_ema=True, device='cpu', strict=True, remap=False, filter_fn=None, **kwargs):
-        if isinstance(model, (Res2Net, Res2NetCifar, Res2NetDla)) and strict and not remap and filter_fn is None:
+        if hasattr(model, 'model_args') and not isinstance(model, ours):  # timm's feature extractor around one of ours
+            raise CheckpointError(
+                f'checkpoint_path={checkpoint_path!r} fills whole models, not the part that features_only=True keeps: '
+                'use pretrained=True, pretrained_cfg_overlay=dict(file=...) with it.')
+        if isinstance(model, ours) and strict and not remap and filter_fn is None:
             load_checkpoint(checkpoint_path, model, use_ema=use_ema)
             return torch.nn.modules.module._IncompatibleKeys([], [])
         return original(model, checkpoint_path, use_ema, device, strict, remap, filter_fn, **kwargs)
