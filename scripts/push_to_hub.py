@@ -19,6 +19,7 @@ from timm.utils import natural_key
 
 from timm_res2net import HubError, push_to_hub
 from timm_res2net.hub_files import save_for_hub
+from timm_res2net.reading import CheckpointError, load_file
 
 DATA_KEYS = ('mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')
 
@@ -49,13 +50,11 @@ def read_checkpoint(path: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     if path.is_dir():
         path = path / 'model_best.pth.tar'
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        checkpoint = load_file(path)
     except FileNotFoundError:
         raise ValueError(f'There is no {path}.') from None
-    except Exception as error:  # torch raises whatever the damaged or unsafe file led it to
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f'{path} is not a checkpoint that can be read safely ({reason}).') from error
+    except CheckpointError as error:
+        raise ValueError(f'{path} is not a checkpoint that can be read safely ({error})') from error
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise ValueError(f"{path} has no 'state_dict', it is not a checkpoint of timm's train.py.")
     args = checkpoint.get('args')
