@@ -46,7 +46,7 @@ def save_folder(model: nn.Module, folder: Union[str, Path], overwrite: bool = Fa
             has no such network; the message names what stands in the way.
     """
     described = describe(model, as_timm)
-    return _write(folder, overwrite, lambda new: write_model(unwrap(model), new, described))
+    return _write(folder, overwrite, lambda new: write_model(network_of(model), new, described))
 
 
 def save_as_timm(model: nn.Module, folder: Union[str, Path], overwrite: bool = False) -> Path:
@@ -80,7 +80,7 @@ def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], Non
 
 def describe(model: nn.Module, as_timm: bool = False) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
     """Architecture, arguments and weights that make `model` again, checked to belong together; see `save_folder`."""
-    model = unwrap(model)
+    model = network_of(model)
     described = _as_is(model)
     return _as_timm(model) if as_timm else described
 
@@ -100,7 +100,7 @@ def write_model(
     return config
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def network_of(model: nn.Module) -> nn.Module:
     """The model inside torch.compile and DistributedDataParallel, if it is one of ours and whole."""
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError('A scripted model has lost its arguments, push the model that was scripted.')

@@ -5,7 +5,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from torch import nn
 
-from .folders import describe, unwrap, write_model
+from .folders import describe, network_of, write_model
 from .model_card import make_card
 
 _DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
@@ -47,7 +47,7 @@ def save_for_hub(
         TypeError, ValueError: The model or an argument cannot be saved, named in the message; nothing is written.
     """
     described = describe(model, as_timm)
-    model = unwrap(model)
+    model = network_of(model)
     labels = _check_labels(model, label_names, label_descriptions)
     _check_metrics(metrics, dataset)
     _check_data_config(model, data_config)
