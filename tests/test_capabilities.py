@@ -276,6 +276,7 @@ def train_on_one_half(rank, store):
         dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_distributed_data_parallel(tmp_path, monkeypatch):
     for interface in ('lo', 'lo0'):
         if os.path.exists(f'/sys/class/net/{interface}'):

@@ -107,6 +107,7 @@ def test_siblings_are_imported_from_the_folder_of_the_script(script, tmp_path):
         assert (result.returncode, result.stderr) == (0, '')
 
 
+@pytest.mark.slow
 def test_multiprocessing_spawn_inside_a_script(script, tmp_path):
     path = script("""
         import multiprocessing
@@ -122,6 +123,7 @@ def test_multiprocessing_spawn_inside_a_script(script, tmp_path):
     assert (result.stdout, result.stderr, result.returncode) == ('[0, 10, 20]\n', '', 0)
 
 
+@pytest.mark.slow
 def test_under_torchrun(script, tmp_path):
     path = script("""
         import os
