@@ -4,13 +4,14 @@ A block is 1x1 convolution -> split -> 1x1 convolution (paper, figure 2b), each 
 The blocks extend `HierarchicalSplit` rather than hold one so that their parameters keep the names of published weights
 (`layer1.0.convs.0.weight`), which therefore load as they are.
 """
-from typing import Callable, List, Optional, Type
+from typing import Callable, Iterator, List, Optional, Type
 
 import torch
 from timm.layers import LayerType, create_aa
 from torch import nn
 
 from .arguments import check_choice, check_width, create_act, create_attention, create_norm
+from .fold import ConvNormAct, fold_norms
 from .hierarchical_split import HierarchicalSplit
 
 FIRST_BLOCKS = ('parallel', 'parallel_conv', 'paddle', 'hierarchical')
@@ -100,6 +101,16 @@ class Res2NetBlock(HierarchicalSplit):
         """Zero the last norm's weight, so that the block starts as its shortcut."""
         if getattr(self.bn3, 'weight', None) is not None:
             nn.init.zeros_(self.bn3.weight)
+
+    def conv_norm_acts(self) -> Iterator[ConvNormAct]:
+        """The branch's convolutions with the norm and the activation that follow each."""
+        yield self.conv1, self.bn1, self.act1
+        yield from zip(self.convs, self.bns, self.acts, strict=True)
+        yield self.conv3, self.bn3, None
+
+    def reparameterize(self) -> None:
+        """Fold the norms into the convolutions, for timm's `reparameterize_model`; see `fold`."""
+        fold_norms(self)
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         """conv1 -> split -> conv3 -> attention, without the shortcut."""

@@ -13,10 +13,11 @@ from torch import nn
 
 from .arguments import check_bool, check_choice, check_int, check_unknown
 from .blocks import Res2NetBottleneck
-from .networks import check_head, make_block_args, make_stage_args
+from .fold import FoldHook
+from .networks import Foldable, check_head, make_block_args, make_stage_args
 
 
-class Res2NetCifar(ResNet):
+class Res2NetCifar(Foldable, ResNet):
     """Res2Net for small images: (B, in_chans, H, W) -> (B, num_classes), features at strides 1, 2, 4 times the stem's.
 
     The paper's CIFAR form (section 4.3, after ResNeXt): a 3x3 stem without pool and three stages.
@@ -103,6 +104,7 @@ class Res2NetCifar(ResNet):
         self.global_pool, self.fc = create_classifier(self.num_features, num_classes, pool_type=global_pool, **dd)
         self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
         self.init_weights(zero_init_last=check_bool('zero_init_last', zero_init_last))
+        FoldHook.install(self)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_chans, H, W) -> (B, num_features, H / output_stride, W / output_stride)."""

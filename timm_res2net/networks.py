@@ -4,11 +4,12 @@ Everything but the blocks is timm's: stem, stages, dilation, feature info, class
 Papers: Res2Net https://arxiv.org/abs/1904.01169, Deep Layer Aggregation https://arxiv.org/abs/1707.06484.
 """
 from functools import partial
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from timm.layers import LayerType
 from timm.models.dla import DLA
 from timm.models.resnet import ResNet
+from torch import nn
 
 from .arguments import (
     check_bool,
@@ -30,6 +31,7 @@ from .blocks import (
     Res2NetDlaBottleneck,
     default_first_block,
 )
+from .fold import ConvNormAct, FoldHook, fold_norms
 
 LAYERS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 12, 48, 3)}
 _POOLS = ('avg', 'max', 'avgmax', 'catavgmax', 'fast', 'fastavg', 'fastmax', 'fastavgmax', 'fastcatavgmax', '')
@@ -116,7 +118,20 @@ def make_stage_args(
     )
 
 
-class Res2Net(ResNet):
+class Foldable:
+    """What the networks share: their norms fold into their convolutions."""
+
+    def stem_conv_norm_act(self) -> List[ConvNormAct]:
+        """The stem's convolution, norm and activation that are modules of the network itself."""
+        conv = self.conv1[-1] if isinstance(self.conv1, nn.Sequential) else self.conv1
+        return [(conv, self.bn1, self.act1)]
+
+    def reparameterize(self) -> None:
+        """Fold every norm into its convolution, in place, and go to eval mode; see `fold`."""
+        fold_norms(self)
+
+
+class Res2Net(Foldable, ResNet):
     """Res2Net for ImageNet-sized images: (B, in_chans, H, W) -> (B, num_classes), features at strides 2, 4, 8, 16, 32.
 
     Variants of the paper by argument: Res2Net-50 is the default, `cardinality=8, base_width=4` Res2NeXt,
@@ -235,9 +250,10 @@ class Res2Net(ResNet):
         )
         self.in_chans = in_chans
         self.first_block = block_args['first_block']
+        FoldHook.install(self)
 
 
-class Res2NetDla(DLA):
+class Res2NetDla(Foldable, DLA):
     """Res2Net in Deep Layer Aggregation: (B, in_chans, H, W) -> (B, num_classes), features at strides 1 to 32.
 
     The paper's Res2Net-DLA-60 and Res2NeXt-DLA-60 (table 2). Norms and activations outside the blocks are timm's
@@ -294,3 +310,7 @@ class Res2NetDla(DLA):
         )
         self.in_chans = in_chans
         self.first_block = block_args['first_block']
+        FoldHook.install(self)
+
+    def stem_conv_norm_act(self) -> List[ConvNormAct]:
+        return []  # all in Sequentials
