@@ -1,5 +1,5 @@
 """The Res2Net family for timm: importing this package registers every variant in timm's registry."""
-from . import checkpoint_path, res2net_custom
+from . import checkpoint_path, deploy, res2net_custom
 from .blocks import Res2NetBottleneck, Res2NetDlaBottleneck
 from .checkpoints import CheckpointError, CheckpointInfo, inspect_checkpoint, load_checkpoint
 from .cifar import Res2NetCifar
@@ -24,6 +24,7 @@ __all__ = [
     'Res2NetDla',
     'Res2NetDlaBottleneck',
     '__version__',
+    'deploy',
     'from_hub',
     'inspect_checkpoint',
     'load_checkpoint',

@@ -112,8 +112,8 @@ class Res2NetBlock(HierarchicalSplit):
         """Fold the norms into the convolutions, for timm's `reparameterize_model`; see `fold`."""
         fold_norms(self)
 
-    def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """conv1 -> split -> conv3 -> attention, without the shortcut."""
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        """conv1 -> split, all but the last convolution."""
         x = self.conv1(x)
         x = self.bn1(x)
         x = self.act1(x)
@@ -123,7 +123,11 @@ class Res2NetBlock(HierarchicalSplit):
         x = self.drop_block(x)
         if self.split_attn is not None:
             x = self.split_attn(x)
+        return x
 
+    def residual(self, x: torch.Tensor) -> torch.Tensor:
+        """conv1 -> split -> conv3 -> attention, without the shortcut."""
+        x = self.branch(x)
         x = self.conv3(x)
         x = self.bn3(x)
         if self.se is not None:

@@ -1,0 +1,342 @@
+"""Prepacked and exported models compute what the model computes, each exported file in a fresh process too."""
+import copy
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_data_config
+from torch import nn
+
+import timm_res2net  # noqa: F401  registers the variants
+from timm_res2net import deploy
+from timm_res2net.deploy import exporting
+from timm_res2net.deploy.packing import PackedConv2d
+from timm_res2net.fold import fold
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = 64
+
+
+def make(name='test_res2net_custom', **kwargs):
+    """A small network whose norms have statistics as after training."""
+    model = timm.create_model(name, **{'num_classes': 8, **kwargs})
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+            module.weight.data.uniform_(0.5, 1)
+    return model.eval()
+
+
+def relative(a, b):
+    return ((a - b).abs().max() / b.abs().max()).item()
+
+
+def packed(model):
+    return [m for m in model.modules() if isinstance(m, PackedConv2d)]
+
+
+# prepack ----------------------------------------------------------------------------------------------------------
+
+FORMS = {
+    'deep stem': {},
+    'se': dict(attn_layer='se'),
+    'split attention': dict(attn_layer='eca', attn_position='split'),
+    'silu': dict(act_layer='silu'),
+    'blur': dict(aa_layer='blur'),
+    'conv1': dict(stride_position='conv1'),
+    'groups': dict(cardinality=2, base_width=16),
+    'scale 1': dict(scale=1, base_width=64),
+}
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_prepacked_computes_the_same(form):
+    model = make(**FORMS[form])
+    fast = deploy.prepack(model)
+    with torch.inference_mode():
+        for shape in ((1, 3, 64, 64), (3, 3, 48, 80)):
+            x = torch.randn(shape)
+            for _ in range(3):  # the first is compared, the others are fast
+                assert relative(fast(x), model(x)) <= 1e-5
+    assert packed(fast) and all(len(m.packed) == 2 for m in packed(fast))
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in fast.modules())
+
+
+@pytest.mark.parametrize('name', ['dla60_res2net_custom', 'res2net23_32w_4s_cifar_custom'])
+def test_prepacked_networks_of_the_other_kinds(name):
+    model = make(name)
+    fast = deploy.prepack(model)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        for _ in range(2):
+            assert relative(fast(x), model(x)) <= 1e-5
+
+
+def test_prepacked_feature_extractor():
+    model = make(features_only=True)
+    fast = deploy.prepack(model)
+    x = torch.randn(2, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        ys = model(x)
+        for _ in range(2):
+            for a, b in zip(fast(x), ys, strict=True):
+                assert relative(a, b) <= 1e-5
+
+
+def test_prepacked_on_a_cpu_with_onednn_uses_the_fast_path():
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip('torch without oneDNN')
+    fast = deploy.prepack(make())
+    with torch.inference_mode():
+        fast(torch.randn(2, 3, SIZE, SIZE))
+    assert all(w is not None for m in packed(fast) for w in m.packed.values())
+
+
+@pytest.mark.parametrize('fault', ['missing', 'fails', 'wrong'])
+def test_prepacked_falls_back_without_a_difference(fault, monkeypatch):
+    """torch's undocumented operators may go, fail or change; the results stay those of the documented path."""
+    def broken(self, x, weight, shortcut):
+        if fault == 'missing':
+            return torch.ops.mkldnn.no_such_operator(x)
+        if fault == 'fails':
+            raise RuntimeError('not today')
+        return self.plain(x, shortcut) * 1.001
+    monkeypatch.setattr(PackedConv2d, 'fast', broken)
+    model = make()
+    fast, plain = deploy.prepack(model), fold(model).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        for _ in range(2):
+            assert torch.equal(fast(x), plain(x))
+    assert all(w is None for m in packed(fast) for w in m.packed.values())
+
+
+def test_prepacked_keeps_few_packed_weights():
+    fast = deploy.prepack(make())
+    with torch.inference_mode():
+        for size in range(32, 32 + 16 * 12, 16):
+            fast(torch.randn(1, 3, size, size))
+    assert max(len(m.packed) for m in packed(fast)) == 8
+
+
+def test_prepacked_gives_gradients_of_inputs():
+    model = make()
+    x = torch.randn(1, 3, SIZE, SIZE)
+    a, b = (x.clone().requires_grad_() for _ in range(2))
+    deploy.prepack(model)(a).square().sum().backward()
+    model(b).square().sum().backward()
+    assert relative(a.grad, b.grad) <= 1e-4
+
+
+def test_prepacked_copies_and_pickles():
+    fast = deploy.prepack(make())
+    x = torch.randn(2, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        fast(x)
+        y = fast(x)
+        for other in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+            other(x)
+            assert torch.equal(other(x), y)
+
+
+def test_prepacked_in_bfloat16():
+    model = make()
+    fast = deploy.prepack(model, torch.bfloat16)
+    x = torch.randn(4, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        fast(x)
+        y = fast(x)
+        assert y.dtype == torch.float32 and 1e-5 < relative(y, model(x)) <= 3e-2
+
+
+def test_prepack_refuses():
+    with pytest.raises(ValueError, match=r'eval\(\)'):
+        deploy.prepack(make().train())
+    with pytest.raises(ValueError, match='dtype=torch.float16'):
+        deploy.prepack(make(), torch.float16)
+    with pytest.raises(ValueError, match='cannot be folded'):
+        deploy.prepack(timm.create_model('test_res2net_custom', norm_layer='groupnorm1').eval())
+
+
+# export -----------------------------------------------------------------------------------------------------------
+
+TOLERANCE = {'fp32': 1e-4, 'bf16': 5e-2, 'int8': 2e-1}
+ENGINES = {
+    'aotinductor': ['torch'], 'torch': ['torch'], 'onnx': ['onnxscript', 'onnxruntime'], 'openvino': ['openvino']}
+QUANTIZERS = {'aotinductor': 'torchao', 'torch': 'torchao', 'onnx': 'onnxruntime', 'openvino': 'nncf'}
+
+
+def images(count=24, size=SIZE, seed=0):
+    """Smooth random pictures, more like photographs than noise is."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 5, 5, generator=generator)
+    return (nn.functional.interpolate(coarse, size=size, mode='bicubic').clamp(0, 1) * 255).byte()
+
+
+@pytest.fixture(scope='module')
+def model():
+    torch.manual_seed(0)
+    return make()
+
+
+CASES = [
+    pytest.param(f, p, marks=pytest.mark.slow if f == 'aotinductor' or p == 'int8' else ())
+    for f in deploy.FORMATS for p in deploy.PRECISIONS if (f, p) != ('onnx', 'bf16')]
+
+
+@pytest.mark.parametrize('format, precision', CASES)
+def test_exported_in_a_fresh_process(format, precision, model, tmp_path):
+    for package in [*ENGINES[format], *([QUANTIZERS[format]] if precision == 'int8' else [])]:
+        pytest.importorskip(package)
+    path = tmp_path / f'model{deploy.FORMATS[format]}'
+    report = deploy.export(model, path, format, precision, image_size=SIZE, images=images())
+    assert report.error <= TOLERANCE[precision]
+    assert report.top1_agreement >= (1 if precision == 'fp32' else 0.75) and report.images == 24
+    assert {p.suffix for p in tmp_path.iterdir()} == ({'.xml', '.bin'} if format == 'openvino' else {path.suffix})
+    x = torch.randn(5, 3, SIZE, SIZE).clamp(-2, 2)
+    torch.save(x, tmp_path / 'x.pt')
+    code = (
+        'import sys, torch\nfrom timm_res2net import deploy\nfolder = sys.argv[1]\n'
+        f"model = deploy.load(folder + '/{path.name}')\n"
+        "torch.save(model(torch.load(folder + '/x.pt')), folder + '/y.pt')\n")
+    env = {'PATH': '/nonexistent', 'HOME': str(tmp_path)} if format == 'aotinductor' else None  # no compiler there
+    done = subprocess.run([sys.executable, '-c', code, str(tmp_path)], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with torch.inference_mode():
+        assert relative(torch.load(tmp_path / 'y.pt'), model(x)) <= TOLERANCE[precision]
+
+
+@pytest.mark.parametrize('format', ['torch', 'onnx', 'openvino'])
+def test_any_image_size(format, model, tmp_path):
+    for package in ENGINES[format]:
+        pytest.importorskip(package)
+    path = tmp_path / f'model{deploy.FORMATS[format]}'
+    deploy.export(model, path, format, image_size=SIZE, images=images(4), dynamic_size=True)
+    loaded = deploy.load(path)
+    with torch.inference_mode():
+        for shape in ((1, 3, 96, 80), (3, 3, 64, 64)):
+            x = torch.randn(shape)
+            assert relative(loaded(x), model(x)) <= 1e-4
+
+
+@pytest.mark.parametrize('format', ['torch', 'onnx', 'openvino'])
+def test_pixels_in_labels_and_transform(format, tmp_path):
+    for package in ENGINES[format]:
+        pytest.importorskip(package)
+    model = make(num_classes=3)
+    model.pretrained_cfg['label_names'] = ['a', 'b', 'c']
+    path, pixels_path = (tmp_path / f'{n}{deploy.FORMATS[format]}' for n in ('model', 'pixels'))
+    deploy.export(model, path, format, image_size=SIZE, images=images(4))
+    deploy.export(model, pixels_path, format, image_size=SIZE, images=images(4), pixels_in=True)
+    plain, pixels = deploy.load(path), deploy.load(pixels_path)
+    assert plain.labels == pixels.labels == ['a', 'b', 'c']
+    image = Image.fromarray(images(1, size=150)[0].permute(1, 2, 0).numpy())
+    config = {**resolve_data_config({}, model=model), 'input_size': (3, SIZE, SIZE)}
+    x = create_transform(**config)(image)[None]
+    assert torch.equal(plain.transform(image)[None], x)
+    with torch.inference_mode():
+        y = model(x)
+    assert relative(plain(x), y) <= 1e-4
+    assert pixels.transform(image).dtype == torch.uint8
+    assert relative(pixels(pixels.transform(image)[None]), y) <= 1e-4
+
+
+def test_a_fixed_batch_serves_every_batch(model, tmp_path):
+    deploy.export(model, tmp_path / 'four.pt2', 'torch', batch_size=4, image_size=SIZE, images=images(4))
+    loaded = deploy.load(tmp_path / 'four.pt2')
+    assert loaded.metadata['shape'][0] == 4
+    with torch.inference_mode():
+        for batch in (1, 4, 6):
+            x = torch.randn(batch, 3, SIZE, SIZE)
+            assert relative(loaded(x), model(x)) <= 1e-4
+
+
+def test_norms_that_do_not_fold_are_exported_as_they_are(tmp_path):
+    model = timm.create_model('test_res2net_custom', norm_layer='groupnorm1', num_classes=4).eval()
+    report = deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
+    assert report.error <= 1e-4
+
+
+@pytest.mark.parametrize('args, match', [
+    (dict(format='tensorrt'), "format='tensorrt'"),
+    (dict(precision='fp8'), "precision='fp8'"),
+    (dict(format='onnx'), r"must end in '\.onnx'"),
+    (dict(format='aotinductor', dynamic_size=True), 'dynamic_size'),
+    (dict(format='torch', batch_size=0), 'batch_size=0'),
+    (dict(format='torch', images='/nowhere'), 'not a folder'),
+    (dict(format='torch', images=torch.zeros(2, 3, 8, 8)), 'uint8'),
+])
+def test_wrong_arguments(args, match, model, tmp_path):
+    with pytest.raises(ValueError, match=match):
+        deploy.export(model, tmp_path / 'model.pt2', **{'images': images(4), 'image_size': SIZE, **args})
+    assert not list(tmp_path.iterdir())
+
+
+def test_refused_models_and_paths(model, tmp_path):
+    with pytest.raises(ValueError, match=r'eval\(\)'):
+        deploy.export(copy.deepcopy(model).train(), tmp_path / 'model.pt2')
+    with pytest.raises(TypeError, match='features_only'):
+        deploy.export(make(features_only=True), tmp_path / 'model.pt2', images=images(4), image_size=SIZE)
+    (tmp_path / 'model.pt2').write_text('mine')
+    with pytest.raises(FileExistsError, match='overwrite'):
+        deploy.export(model, tmp_path / 'model.pt2', 'torch', images=images(4), image_size=SIZE)
+    assert (tmp_path / 'model.pt2').read_text() == 'mine'
+    deploy.export(model, tmp_path / 'model.pt2', 'torch', images=images(4), image_size=SIZE, overwrite=True)
+    assert deploy.load(tmp_path / 'model.pt2').metadata['precision'] == 'fp32'
+
+
+def test_a_file_that_disagrees_is_not_left(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(exporting.PRECISIONS, 'bf16', 1e-7)
+    with pytest.raises(deploy.ExportError, match='differs from the model'):
+        deploy.export(model, tmp_path / 'model.pt2', 'torch', 'bf16', image_size=SIZE, images=images(4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_load_refuses(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        deploy.load(tmp_path / 'nowhere.pt2')
+    (tmp_path / 'model.bin').write_text('x')
+    with pytest.raises(ValueError, match='none of'):
+        deploy.load(tmp_path / 'model.bin')
+    (tmp_path / 'text.pt2').write_text('x')
+    with pytest.raises(ValueError, match='archive'):
+        deploy.load(tmp_path / 'text.pt2')
+    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / 'other.pt2')
+    with pytest.raises(ValueError, match='not written by'):
+        deploy.load(tmp_path / 'other.pt2')
+    deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
+    loaded = deploy.load(tmp_path / 'model.pt2')
+    for x in (torch.zeros(1, 3, 32, 32), torch.zeros(3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE).byte(),
+              torch.zeros(0, 3, SIZE, SIZE)):
+        with pytest.raises(ValueError, match='it must be'):
+            loaded(x)
+
+
+def test_the_script(tmp_path):
+    pytest.importorskip('skimage')
+    script = [sys.executable, str(ROOT / 'scripts/export.py'), 'test_res2net_custom', '--no-pretrained']
+
+    def run(*args):
+        return subprocess.run([*script, *args], cwd=tmp_path, capture_output=True, text=True)
+
+    done = run('out/model.pt2', '--format', 'torch', '--image-size', '64', '--model-kwargs', 'num_classes=4')
+    assert done.returncode == 0, done.stderr
+    assert 'torch fp32' in done.stdout and '25 images' in done.stdout
+    assert deploy.load(tmp_path / 'out/model.pt2').metadata['num_classes'] == 4
+    for args in (['model.txt'], ['out/model.pt2', '--format', 'torch'], ['a.pt2', '--images', 'nowhere']):
+        done = run(*args)
+        assert done.returncode == 2 and 'Traceback' not in done.stderr and 'error' in done.stderr
+
+
+def test_metadata_is_plain_json(model, tmp_path):
+    deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
+    metadata = deploy.load(tmp_path / 'model.pt2').metadata
+    assert json.loads(json.dumps(metadata)) == metadata
+    assert metadata['data_config']['input_size'] == [3, SIZE, SIZE]

@@ -1,0 +1,122 @@
+"""The instant path: convolutions whose weights are laid out for this CPU once, with what follows fused. No compiler.
+
+This file is the one place that calls operators of torch which it does not document, those that torch.compile itself
+generates for CPUs (`torch.ops.mkldnn`). Each convolution compares them with the documented path the first time it sees
+an input shape, and goes on with the documented path where they are missing, fail or differ.
+"""
+import copy
+from typing import Any, Dict, Optional, Tuple
+
+import torch
+from torch import nn
+
+from ..blocks import Res2NetBlock, Res2NetBottleneck, Res2NetDlaBottleneck
+from ..fold import conv_norm_acts, fold
+
+_SHAPES = 8  # packed copies of a weight that are kept; the best layout differs from one input shape to another
+
+
+def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A copy of a model for inference on a CPU: norms folded, weights prepacked, ReLUs and shortcuts fused.
+
+    Ready at once: the first batch of each shape takes a little longer. Input and output are those of the model, in
+    float32. On other devices, under autograd and while traced it computes as a folded model does.
+
+    Args:
+        model: One of this package, or timm's feature extractor around one, in eval mode.
+        dtype: torch.float32, or torch.bfloat16 to compute in that.
+
+    Raises:
+        ValueError: The model is in training mode or has a norm that cannot be folded, or `dtype` is another.
+    """
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
+    model = fold(model).to('cpu', dtype, memory_format=torch.channels_last).requires_grad_(False)
+    for conv, _, act in conv_norm_acts(model):
+        if conv.padding_mode == 'zeros':
+            conv.__class__ = PackedConv2d
+            conv.packed = {}
+            conv.relu = type(act) is nn.ReLU
+            if conv.relu:
+                act.__class__ = nn.Identity
+    for block in model.modules():
+        plain = isinstance(block, Res2NetBlock) and block.se is None and type(block.act3) is nn.ReLU
+        if plain and type(block) in PACKED_BLOCKS:
+            block.__class__ = PACKED_BLOCKS[type(block)]
+            block.conv3.relu = True
+    if dtype is not torch.float32:
+        model.register_forward_pre_hook(lambda _, args: (args[0].to(dtype), *args[1:]))
+        model.register_forward_hook(lambda _, args, out: torch.utils._pytree.tree_map(torch.Tensor.float, out))
+    return model
+
+
+class PackedConv2d(nn.Conv2d):
+    """conv(x), conv(x) + shortcut and their ReLU, through oneDNN's prepacked kernels. A Conv2d until `prepack`."""
+    packed: Dict[Tuple[Any, ...], Optional[torch.Tensor]]  # None: the plain path for inputs of this shape
+    relu: bool
+
+    def forward(self, x: torch.Tensor, shortcut: Optional[torch.Tensor] = None) -> torch.Tensor:
+        """(B, C, H, W) -> (B, C', H', W'), plus a shortcut of that shape."""
+        if x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.is_grad_enabled() and x.requires_grad:
+            return self.plain(x, shortcut)
+        key = (x.shape, x.stride(), shortcut is None or shortcut.stride())
+        if key not in self.packed:
+            return self.first(key, x, shortcut)
+        weight = self.packed[key]
+        return self.plain(x, shortcut) if weight is None else self.fast(x, weight, shortcut)
+
+    def plain(self, x: torch.Tensor, shortcut: Optional[torch.Tensor]) -> torch.Tensor:
+        """The documented path."""
+        x = super().forward(x)
+        if shortcut is not None:
+            x += shortcut
+        return x.relu_() if self.relu else x
+
+    def fast(self, x: torch.Tensor, weight: torch.Tensor, shortcut: Optional[torch.Tensor]) -> torch.Tensor:
+        how = self.bias, self.padding, self.stride, self.dilation, self.groups
+        act = 'relu' if self.relu else 'none'
+        if shortcut is None:
+            return torch.ops.mkldnn._convolution_pointwise(x, weight, *how, act, [], '')
+        return torch.ops.mkldnn._convolution_pointwise.binary(x, shortcut, weight, *how, 'add', 1., act, [], '')
+
+    def first(self, key: Tuple[Any, ...], x: torch.Tensor, shortcut: Optional[torch.Tensor]) -> torch.Tensor:
+        """Pack the weight for a new input shape if that computes the same."""
+        expected = self.plain(x, shortcut)
+        try:
+            weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, self.stride, self.dilation, self.groups, x.shape)
+            same = _same(self.fast(x, weight, shortcut), expected)
+        except (AttributeError, RuntimeError):  # another torch, or one built without oneDNN
+            same = False
+        if len(self.packed) >= _SHAPES:
+            self.packed.pop(next(iter(self.packed)))
+        self.packed[key] = weight if same else None
+        return expected
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> 'PackedConv2d':
+        new = self.__class__.__new__(self.__class__)
+        memo[id(self)] = new
+        new.__dict__ = copy.deepcopy(self.__getstate__(), memo)
+        return new
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**self.__dict__, 'packed': {}}  # packed weights cannot be copied: a copy packs its own
+
+
+class PackedBottleneck(Res2NetBottleneck):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.conv3(self.branch(x), shortcut)
+
+
+class PackedDlaBottleneck(Res2NetDlaBottleneck):
+    def forward(self, x: torch.Tensor, shortcut: Optional[torch.Tensor] = None, children=None) -> torch.Tensor:
+        return self.conv3(self.branch(x), x if shortcut is None else shortcut)
+
+
+PACKED_BLOCKS = {Res2NetBottleneck: PackedBottleneck, Res2NetDlaBottleneck: PackedDlaBottleneck}
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    tolerance = 1e-4 if b.dtype == torch.float32 else 2e-2
+    return a.shape == b.shape and bool((a.float() - b.float()).abs().max() <= tolerance * b.float().abs().max())

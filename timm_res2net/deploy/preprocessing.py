@@ -1,0 +1,100 @@
+"""From a picture to the input of a model, and the images an export is calibrated on and checked with."""
+from pathlib import Path
+from typing import Any, Dict, List, Union
+
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_data_config
+from torch import nn
+
+Images = Union[str, Path, torch.Tensor, None]
+SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}
+_PHOTOGRAPHS = ('rocket', 'coffee', 'astronaut', 'cat', 'camera')
+
+
+def data_config(model: nn.Module, image_size: int = None) -> Dict[str, Any]:
+    """timm's preprocessing of a model: input_size (C, H, W), mean, std, interpolation, crop_pct, crop_mode."""
+    config = resolve_data_config({}, model=model)
+    if image_size is not None:
+        config['input_size'] = (config['input_size'][0], image_size, image_size)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+def normalise(pixels: torch.Tensor, config: Dict[str, Any]) -> torch.Tensor:
+    """uint8 (B, C, H, W) -> float32 (B, C, H, W) as the model was trained on."""
+    mean, std = (torch.tensor(config[k], device=pixels.device).view(1, -1, 1, 1) for k in ('mean', 'std'))
+    return (pixels.float() / 255 - mean) / std
+
+
+class Preprocessed(nn.Module):
+    """A model that takes pixels: uint8 RGB (B, H, W, C), resized and cropped, normalised inside the graph."""
+
+    def __init__(self, model: nn.Module, config: Dict[str, Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer('scale', 1 / (255 * torch.tensor(config['std']).view(1, -1, 1, 1)))
+        self.register_buffer('shift', -(torch.tensor(config['mean']) / torch.tensor(config['std'])).view(1, -1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x.permute(0, 3, 1, 2).float() * self.scale + self.shift)
+
+
+def find_images(folder: Path, count: int) -> List[Path]:
+    """`count` image files of a folder and those in it, evenly taken from all in order."""
+    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ValueError(f'images={str(folder)!r} holds no image files.')
+    return [paths[i * len(paths) // min(count, len(paths))] for i in range(min(count, len(paths)))]
+
+
+def photographs() -> List[Image.Image]:
+    """scikit-image's bundled photographs, each whole and its four quarters."""
+    try:
+        from skimage import data
+    except ImportError:
+        raise ValueError(
+            'images=None means the photographs bundled with scikit-image: pip install scikit-image, or give a folder '
+            'of images.') from None
+    images = []
+    for name in _PHOTOGRAPHS:
+        image = Image.fromarray(getattr(data, name)()).convert('RGB')
+        w, h = image.size
+        images.append(image)
+        images += [image.crop((x, y, x + w // 2, y + h // 2)) for x in (0, w // 2) for y in (0, h // 2)]
+    return images
+
+
+def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Tensor:
+    """Up to `count` images as uint8 (N, C, H, W), resized and cropped as timm does for the model.
+
+    Args:
+        images: Folder of images, uint8 tensor of that form, or None for the photographs bundled with scikit-image.
+        config: See `data_config`.
+        count: Most images to take.
+
+    Raises:
+        ValueError: No images there, a tensor of another form, or a file that is no image.
+    """
+    size = tuple(config['input_size'])
+    if isinstance(images, torch.Tensor):
+        if images.dtype != torch.uint8 or images.shape[1:] != size or not len(images):
+            raise ValueError(
+                f'images is a {images.dtype} tensor of shape {tuple(images.shape)}, it must be uint8 of (N, {size[0]}, '
+                f'{size[1]}, {size[2]}).')
+        return images[:count]
+    transform = create_transform(**{**config, 'input_size': size}, use_prefetcher=True)  # to uint8, not normalised
+    if images is None:
+        found = photographs()[:count]
+    elif Path(images).is_dir():
+        found = find_images(Path(images), count)
+    else:
+        raise ValueError(f'images={str(images)!r} is not a folder.')
+    pixels = []
+    for image in found:
+        try:
+            image = Image.open(image) if isinstance(image, Path) else image
+            image = image.convert({1: 'L', 3: 'RGB'}.get(size[0], 'RGB'))
+        except OSError as error:
+            raise ValueError(f'images: {image} cannot be read ({error}).') from error
+        pixels.append(torch.as_tensor(transform(image)))
+    return torch.stack(pixels)

@@ -1,0 +1,58 @@
+"""Post-training quantization to int8: weights per channel, activations by calibration on images.
+
+Three ways to the same arithmetic, one for each engine: torchao's PT2E with the quantizer for inductor on x86, ONNX
+Runtime's static quantization, and NNCF for OpenVINO.
+"""
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from torch import nn
+
+
+def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[int] = None) -> nn.Module:
+    """PT2E: a graph of `torch.export.export(...).module()` with quantized convolutions, for inductor on x86 CPUs.
+
+    Args:
+        graph: What to quantize, which takes batches like `inputs`.
+        inputs: (N, ...) to calibrate on.
+        batch_size: The batch size that the graph is for, None for any.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+    prepared = prepare_pt2e(graph, quantizer)
+    with torch.no_grad():
+        for x in inputs.split(batch_size or 16):
+            if len(x) == batch_size or batch_size is None:
+                prepared(x)
+    return convert_pt2e(prepared)
+
+
+def quantize_onnx(source: Path, target: Path, inputs: torch.Tensor) -> None:
+    """ONNX Runtime: read an fp32 file, write one with QuantizeLinear and DequantizeLinear around each operator."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter({'x': x[None].numpy()} for x in inputs)
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    quantize_static(
+        source, target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8)
+
+
+def quantize_openvino(model: Any, inputs: torch.Tensor) -> Any:
+    """NNCF: an OpenVINO model with FakeQuantize operators, which its CPU plugin runs in int8."""
+    import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    # NNCF's defaults clip rare large activations and then correct biases for it: three times the error of neither
+    parameters = nncf.AdvancedQuantizationParameters(
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX, disable_bias_correction=True)
+    return nncf.quantize(
+        model, nncf.Dataset([x[None].numpy() for x in inputs]), preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(inputs), advanced_parameters=parameters)
