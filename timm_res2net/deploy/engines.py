@@ -1,4 +1,5 @@
 """Exported files back as callables: each in its own engine, same input and output as the model in eager mode."""
+import importlib
 import json
 import zipfile
 from pathlib import Path
@@ -101,17 +102,18 @@ def load_aotinductor(path: Path) -> Tuple[Callable, Optional[str]]:
 
 
 def load_torch(path: Path) -> Tuple[Callable, Optional[str]]:
-    extra = {METADATA: ''}
-    try:
-        with torch.serialization.safe_globals([]):
-            module = torch.export.load(path, extra_files=extra).module()
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{path} needs a package that is not installed: {error}.') from error
+    with zipfile.ZipFile(path) as archive:
+        texts = [archive.read(n).decode() for n in archive.namelist() if n.endswith(f'/extra/{METADATA}')]
+    if not texts:
+        return None, None
+    if json.loads(texts[0])['precision'] == 'int8':
+        importlib.import_module('torch.ao.quantization.fx._decomposed')  # has the operators of quantized programs
+    module = torch.export.load(path).module()
 
     def run(x):
         with torch.no_grad():
             return module(x)
-    return run, extra[METADATA]
+    return run, texts[0]
 
 
 def load_onnx(path: Path) -> Tuple[Callable, Optional[str]]:

@@ -1,0 +1,185 @@
+"""How fast are all the ways to run a Res2Net on this machine? `python scripts/benchmark.py [--parts ...]`.
+
+Compares timm's own model and this package's: eager, folded, prepacked, compiled and exported, in fp32, bf16 and int8.
+Everything that is compared runs in turns within one process, and medians are given as ratios: timings of different
+runs say nothing. Engines that are not installed are skipped and named. Weights are random, which does not change
+times. Tables and a plot go to scripts/results/benchmark_DEVICE.{md,json,png}. On a CPU, let nothing else run.
+
+    python scripts/benchmark.py                                    # all parts, some 20 minutes on 2 cores
+    python scripts/benchmark.py --parts inference --batch 1 8
+    python scripts/benchmark.py --device cuda
+"""
+import argparse
+import datetime
+import functools
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import timm
+import torch
+import torch.nn.functional as F
+from benchmark_paths import BASELINE, channels_last, inference_cpu, inference_cuda, interleave
+from benchmark_tables import markdown, plot
+from torch.utils.flop_counter import FlopCounterMode
+
+import timm_res2net
+from timm_res2net import deploy
+
+RESULTS = Path(__file__).resolve().parent / 'results'
+PARTS = ('inference', 'training', 'creation', 'growth')
+
+
+def make_step(name: str, device: str, batch: int, amp: bool) -> Callable[[], None]:
+    model = channels_last(timm.create_model(name).to(device)).train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    x = channels_last(torch.randn(batch, 3, 224, 224, device=device))
+    target = torch.randint(1000, (batch,), device=device)
+
+    def step():
+        with torch.autocast(device, torch.bfloat16, enabled=amp):
+            loss = F.cross_entropy(model(x), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return step
+
+
+def peak_memory(name: str, device: str, batch: int, amp: bool) -> float:
+    """MB at most during three steps, in a process of its own."""
+    code = (
+        f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import benchmark, resource, torch\n'
+        f'step = benchmark.make_step({name!r}, {device!r}, {batch}, {amp}); [step() for _ in range(3)]\n'
+        f"print(torch.cuda.max_memory_allocated() / 1e6 if {device!r} == 'cuda' else "
+        'resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)')
+    return float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
+
+
+def training(args: argparse.Namespace) -> Dict[str, Any]:
+    batch = 8 if args.device == 'cpu' else 128
+    result = {}
+    for amp in (False, True):
+        steps = {n: make_step(n, args.device, batch, amp) for n in (args.theirs, args.ours, BASELINE)}
+        times = interleave(steps, args.device, args.seconds)
+        del steps
+        for name, ms in times.items():
+            memory = peak_memory(name, args.device, batch, amp)
+            result[f'{name}, {"bf16 autocast" if amp else "fp32"}'] = {'milliseconds': ms, 'peak MB': memory}
+    return {'batch': batch, 'rows': result}
+
+
+def creation(args: argparse.Namespace) -> Dict[str, Any]:
+    """Seconds to import in new processes, and to create a model."""
+    def seconds(code):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
+        return time.perf_counter() - start
+    imports: Dict[str, List[float]] = {'import timm': [], 'import timm, timm_res2net': []}
+    for _ in range(7):
+        for code, times in imports.items():
+            times.append(seconds(code))
+    made = interleave({n: functools.partial(timm.create_model, n) for n in (args.theirs, args.ours)}, 'cpu', 4)
+    return {**{k: statistics.median(v) for k, v in imports.items()},
+            **{f"create_model('{k}')": v / 1e3 for k, v in made.items()}}
+
+
+def growth(args: argparse.Namespace) -> Dict[str, Any]:
+    """Milliseconds an image with the scale at equal MACs, the resolution and the batch."""
+    def ready(name):
+        model = timm.create_model(name).eval().requires_grad_(False)
+        return deploy.prepack(model) if args.device == 'cpu' else channels_last(model.cuda().half())
+
+    def timed(runs, per_image=1):
+        with torch.inference_mode():
+            return {k: v / per_image for k, v in interleave(runs, args.device, args.seconds / 2).items()}
+
+    def images(batch, size):
+        x = channels_last(torch.randn(batch, 3, size, size, device=args.device))
+        return x.half() if args.device == 'cuda' else x
+
+    def macs(name, size=224):
+        counter = FlopCounterMode(display=False)
+        with counter:
+            timm.create_model(name, device='meta').eval()(torch.empty(1, 3, size, size, device='meta'))
+        return counter.get_total_flops() / 2e9
+
+    scales = {1: 'resnet50_custom', 2: 'res2net50_48w_2s_custom', 4: args.ours, 8: 'res2net50_14w_8s_custom'}
+    models = {s: ready(n) for s, n in scales.items()}
+    x = images(1, 224)
+    by_scale = timed({s: functools.partial(m, x) for s, m in models.items()})
+    model = models[4]
+    by_size = timed({s: functools.partial(model, images(1, s)) for s in (128, 160, 224, 288, 384, 512)})
+    batches = (1, 2, 4, 8, 16, 32)
+    by_batch = timed({b: functools.partial(model, images(b, 224)) for b in batches})
+    return {
+        'scale': {s: {'milliseconds': t, 'GMACs': macs(scales[s])} for s, t in by_scale.items()},
+        'resolution': {s: {'milliseconds': t, 'GMACs': macs(args.ours, s)} for s, t in by_size.items()},
+        'batch': {b: {'milliseconds an image': t / b} for b, t in by_batch.items()},
+    }
+
+
+def environment(args: argparse.Namespace) -> Dict[str, Any]:
+    info = Path('/proc/cpuinfo')
+    found = re.search(r'model name\s*: (.*)', info.read_text()) if info.is_file() else None
+    packages = {}
+    for name in ('torch', 'timm', 'torchao', 'onnxruntime', 'openvino', 'nncf'):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = 'not installed'
+    return {
+        'machine': torch.cuda.get_device_name() if args.device == 'cuda' else
+        f'{os.cpu_count()} cores of {found.group(1) if found else platform.machine()}',
+        'threads': torch.get_num_threads(),
+        'cpu': torch.backends.cpu.get_cpu_capability(),
+        'date': datetime.date.today().isoformat(),
+        'python': platform.python_version(),
+        'timm-res2net': timm_res2net.__version__,
+        **packages,
+        'command': ' '.join(['python scripts/benchmark.py', *sys.argv[1:]]),
+    }
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--batch', nargs='+', type=int, default=[1, 8, 32])
+    parser.add_argument('--precision', nargs='+', choices=list(deploy.PRECISIONS), default=list(deploy.PRECISIONS))
+    parser.add_argument('--paths', help='regular expression: only paths whose name has it')
+    parser.add_argument('--seconds', type=float, default=20, help='time of each comparison (%(default)s)')
+    parser.add_argument('--threads', type=int, help="torch's own choice")
+    parser.add_argument('--theirs', default='res2net50_26w_4s', help="timm's model (%(default)s)")
+    parser.add_argument('--ours', default='res2net50_26w_4s_custom', help='ours with the same weights (%(default)s)')
+    parser.add_argument('--output', type=Path, default=RESULTS, help='folder of the results')
+    args = parser.parse_args(arguments)
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda: torch sees no GPU')
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    run = {'inference': inference_cuda if args.device == 'cuda' else inference_cpu, 'training': training,
+           'creation': creation, 'growth': growth}
+    result: Dict[str, Any] = {'environment': environment(args)}
+    for part in args.parts:
+        print(f'== {part}', flush=True)
+        result[part] = run[part](args)
+    args.output.mkdir(parents=True, exist_ok=True)
+    stem = args.output / f'benchmark_{args.device}'
+    stem.with_suffix('.json').write_text(json.dumps(result, indent=2) + '\n')
+    stem.with_suffix('.md').write_text(markdown(result))
+    if 'inference' in result:
+        plot(result, stem.with_suffix('.png'))
+    print(markdown(result))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

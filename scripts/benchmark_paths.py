@@ -1,0 +1,206 @@
+"""What scripts/benchmark.py measures for inference: every way to run timm's model and ours, as functions of a batch."""
+import argparse
+import copy
+import functools
+import re
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import timm
+import torch
+
+from timm_res2net import deploy
+from timm_res2net.deploy.quantize import quantize_onnx, quantize_openvino
+
+BASELINE = 'resnet50'  # of about the same MACs
+BatchFunction = Callable[[torch.Tensor], Any]
+
+
+def channels_last(x):
+    return x.to(memory_format=torch.channels_last)
+
+
+def interleave(paths: Dict[str, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[str, float]:
+    """Median milliseconds of each path, all taken in turns for `seconds` and at least `least` times."""
+    def once(path):
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        time.sleep(0.01)  # threads of the engine before may still spin
+        start = time.perf_counter()
+        path()
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        return 1e3 * (time.perf_counter() - start)
+
+    for path in paths.values():  # to warm up
+        once(path)
+        once(path)
+    times: Dict[str, List[float]] = {name: [] for name in paths}
+    end = time.time() + seconds
+    while time.time() < end or len(next(iter(times.values()))) < least:
+        for name, path in paths.items():
+            times[name].append(once(path))
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def cpu_paths(args: argparse.Namespace, folder: Path, skipped: Dict[str, str]) -> Dict[str, Dict[str, BatchFunction]]:
+    """{precision: {name: function of a batch}}; what cannot be built is named in `skipped`."""
+    theirs, ours = (timm.create_model(n).eval().requires_grad_(False) for n in (args.theirs, args.ours))
+    theirs.load_state_dict(ours.state_dict())
+    size = ours.pretrained_cfg['input_size'][1:]
+    pixels = torch.randint(0, 256, (32, 3, *size), dtype=torch.uint8)
+    example = torch.randn(2, 3, *size)
+    paths: Dict[str, Dict[str, BatchFunction]] = {p: {} for p in args.precision}
+
+    def add(precision: str, name: str, make: Callable[[], BatchFunction]) -> None:
+        if precision not in paths or (args.paths and not re.search(args.paths, name)):
+            return
+        print(f'building {precision} {name}', flush=True)
+        try:
+            path = make()
+            with torch.inference_mode():
+                path(example)
+        except Exception as error:
+            skipped[f'{precision} {name}'] = f'{type(error).__name__}: {str(error).splitlines()[0][:200]}'
+        else:
+            paths[precision][name] = path
+
+    def eager(model, dtype=torch.float32, last=True):
+        model = copy.deepcopy(model).to(dtype)
+        layout = channels_last if last else torch.Tensor.contiguous
+        model = model.to(memory_format=torch.channels_last) if last else model
+        return lambda x: model(layout(x.to(dtype))).float()
+
+    def compiled(model):
+        model = torch.compile(channels_last(copy.deepcopy(model)), dynamic=False)
+        return lambda x: model(channels_last(x))
+
+    def exported(format, precision):
+        file = folder / f'{format}-{precision}{deploy.FORMATS[format]}'
+        deploy.export(ours, file, format, precision, images=pixels, calibration=32)
+        return deploy.load(file)
+
+    def their_program():
+        return torch.export.export(theirs, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+
+    def their_onnx(precision):
+        import onnxruntime
+        file, small = folder / 'theirs.onnx', folder / 'theirs-int8.onnx'
+        torch.onnx.export(their_program(), (), file, dynamo=True, external_data=False, input_names=['x'], verbose=False)
+        if precision == 'int8':
+            quantize_onnx(file, small, torch.randn(8, 3, *size))
+            file = small
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
+        return lambda x: session.run(None, {'x': x.numpy()})
+
+    def their_openvino(precision):
+        import openvino
+        model = openvino.convert_model(their_program())
+        model.reshape({0: openvino.PartialShape([-1, 3, *size])})
+        if precision == 'int8':
+            model = quantize_openvino(model, torch.randn(8, 3, *size))
+        request = openvino.Core().compile_model(model, 'CPU', {
+            'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', 'PERFORMANCE_HINT': 'LATENCY',
+            'INFERENCE_NUM_THREADS': torch.get_num_threads()}).create_infer_request()
+        return lambda x: request.infer([x.numpy()])
+
+    add('fp32', 'timm eager', lambda: eager(theirs, last=False))
+    add('fp32', 'timm eager, channels last', lambda: eager(theirs))
+    add('fp32', 'timm torch.compile', lambda: compiled(theirs))
+    add('fp32', 'timm in ONNX Runtime', lambda: their_onnx('fp32'))
+    add('fp32', 'timm in OpenVINO', lambda: their_openvino('fp32'))
+    add('fp32', 'eager', lambda: eager(ours, last=False))
+    add('fp32', 'eager, channels last', lambda: eager(ours))
+    add('fp32', 'folded, channels last', lambda: eager(deploy.fold(ours)))
+    add('fp32', 'prepack', lambda: deploy.prepack(ours))
+    add('fp32', 'torch.compile', lambda: compiled(ours))
+    add('bf16', 'timm eager, channels last', lambda: eager(theirs, torch.bfloat16))
+    add('bf16', 'timm in OpenVINO', lambda: their_openvino('bf16'))
+    add('bf16', 'eager, channels last', lambda: eager(ours, torch.bfloat16))
+    add('bf16', 'prepack', lambda: deploy.prepack(ours, torch.bfloat16))
+    add('int8', 'timm in ONNX Runtime', lambda: their_onnx('int8'))
+    add('int8', 'timm in OpenVINO', lambda: their_openvino('int8'))
+    for precision in args.precision:
+        for name, format in (('AOTInductor', 'aotinductor'), ('ONNX Runtime', 'onnx'), ('OpenVINO', 'openvino')):
+            if (precision, format) != ('bf16', 'onnx'):
+                add(precision, name, functools.partial(exported, format, precision))
+    return paths
+
+
+def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
+    skipped: Dict[str, str] = {}
+    rows: Dict[str, Dict[str, Dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        paths = cpu_paths(args, Path(folder), skipped)
+        size = timm.get_pretrained_cfg(args.ours).input_size[1:]
+        for batch in args.batch:
+            x = torch.randn(batch, 3, *size)
+            every = {f'{p}|{name}': functools.partial(f, x) for p, named in paths.items() for name, f in named.items()}
+            for key, ms in interleave(every, 'cpu', args.seconds).items():
+                precision, name = key.split('|')
+                rows.setdefault(precision, {}).setdefault(name, {})[str(batch)] = ms
+                print(f'batch {batch} {precision} {name}: {ms:.1f} ms', flush=True)
+    return {'milliseconds': rows, 'skipped': skipped}
+
+
+def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
+    """Eager, folded, compiled and captured, with AMP or in half precision."""
+    rows: Dict[str, Dict[str, Dict[str, float]]] = {}
+    skipped: Dict[str, str] = {}
+    models = {'timm': args.theirs, '': args.ours, BASELINE: BASELINE}
+
+    def captured(model, x):
+        model(x)
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                model(x)
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            model(x)
+        return graph.replay
+
+    for batch in args.batch:
+        every: Dict[str, Callable[[], Any]] = {}
+        with torch.inference_mode():
+            x = torch.randn(batch, 3, 224, 224, device='cuda')
+            for label, name in models.items():
+                for kind in ('fp32 eager', 'amp eager', 'amp eager, channels last', 'fp16 eager, channels last',
+                             'fp16 folded, channels last', 'fp16 folded, CUDA graph', 'fp16 torch.compile',
+                             'fp16 torch.compile max-autotune'):
+                    if 'folded' in kind and label:
+                        continue
+                    try:
+                        model = timm.create_model(name).cuda().eval().requires_grad_(False)
+                        model = deploy.fold(model) if 'folded' in kind else model
+                        y = x
+                        if 'channels last' in kind or 'graph' in kind or 'compile' in kind:
+                            model, y = channels_last(model), channels_last(x)
+                        if kind.startswith('fp16'):
+                            model, y = model.half(), y.half()
+                        if 'compile' in kind:
+                            model = torch.compile(
+                                model, dynamic=False, mode='max-autotune' if 'max' in kind else 'default')
+                        if kind.startswith('amp'):
+                            model = torch.autocast('cuda', torch.float16)(model)
+                        path = captured(model, y) if 'graph' in kind else functools.partial(model, y)
+                        path()
+                        every[f'{kind}|{label} {kind.split(" ", 1)[1]}'.strip()] = path
+                    except Exception as error:
+                        skipped[f'{label} {kind}'] = f'{type(error).__name__}: {str(error)[:200]}'
+            times = interleave(every, 'cuda', args.seconds, 20)
+        for key, ms in times.items():
+            kind, name = key.split('|')
+            rows.setdefault(kind.split()[0], {}).setdefault(name.strip(), {})[str(batch)] = ms
+        torch._dynamo.reset()
+    return {'milliseconds': rows, 'skipped': skipped}
+
+

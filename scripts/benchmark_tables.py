@@ -1,0 +1,79 @@
+"""The results of scripts/benchmark.py as Markdown and as a plot."""
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+
+def markdown(result: Dict[str, Any]) -> str:
+    lines = ['# Benchmark', '']
+    lines += [f'* {k}: {f"`{v}`" if k == "command" else v}' for k, v in result['environment'].items()]
+    if 'inference' in result:
+        lines += inference_tables(result['inference'])
+    if 'training' in result:
+        part = result['training']
+        base = {}
+        lines += ['', f'## A training step, batch {part["batch"]}, channels last, SGD', '',
+                  '| model | ms | of timm | peak MB | of timm |', '| --- | ---: | ---: | ---: | ---: |']
+        for name, row in part['rows'].items():
+            kind = name.rsplit(', ', 1)[1]
+            base.setdefault(kind, row)
+            ratios = [row[k] / base[kind][k] for k in ('milliseconds', 'peak MB')]
+            cells = f'{row["milliseconds"]:.0f} | {ratios[0]:.2f} | {row["peak MB"]:.0f} | {ratios[1]:.2f}'
+            lines.append(f'| {name} | {cells} |')
+    if 'creation' in result:
+        lines += ['', '## Import and creation', '', '| what | seconds |', '| --- | ---: |']
+        lines += [f'| `{k}` | {v:.3f} |' for k, v in result['creation'].items()]
+    for kind, rows in result.get('growth', {}).items():
+        keys = list(next(iter(rows.values())))
+        lines += ['', f'## Growth with {kind}', '']
+        lines += [f'| {kind} | {" | ".join(keys)} |', '| ---: |' + ' ---: |' * len(keys)]
+        lines += [f'| {n} | {" | ".join(f"{row[k]:.2f}" for k in keys)} |' for n, row in rows.items()]
+    return '\n'.join(lines) + '\n'
+
+
+def inference_tables(part: Dict[str, Any]) -> List[str]:
+    """Per precision: ms and the speed relative to timm's eager fp32 in its faster layout, for each batch size."""
+    rows = part['milliseconds']
+    batches = list(next(iter(next(iter(rows.values())).values())))
+    eager = {b: min((v[b] for n, v in rows.get('fp32', {}).items() if n.startswith('timm eager')), default=None)
+             for b in batches}
+    lines = ['', '## Inference, Res2Net-50 26w x 4s, 224 x 224', '',
+             "ms a batch (median); in brackets, speed relative to timm's eager fp32 in its faster memory layout.", '']
+    for precision, named in rows.items():
+        lines += [f'| {precision} | {" | ".join(f"batch {b}" for b in batches)} |']
+        lines += ['| --- |' + ' ---: |' * len(batches)]
+        for name, times in named.items():
+            cells = [f'{times[b]:.1f}' + (f' ({eager[b] / times[b]:.2f}x)' if eager[b] else '') for b in batches]
+            lines.append(f'| {name} | {" | ".join(cells)} |')
+        peers = {b: [t[b] for n, t in named.items() if n.startswith('timm in')] for b in batches}
+        own = {b: [t[b] for n, t in named.items() if not n.startswith('timm')] for b in batches}
+        if all(peers.values()) and all(own.values()):
+            lines.append('| **best here against best peer** | ' + ' | '.join(
+                f'**{min(peers[b]) / min(own[b]):.2f}x**' for b in batches) + ' |')
+        lines.append('')
+    lines += [f'Skipped: {name} ({why})' for name, why in part['skipped'].items()]
+    return lines
+
+
+def plot(result: Dict[str, Any], path: Path) -> None:
+    """Bars of images a second at the first batch size."""
+    try:
+        import matplotlib
+    except ImportError:
+        print('no plot: matplotlib is not installed', file=sys.stderr)
+        return
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    rows = result['inference']['milliseconds']
+    batch = next(iter(next(iter(next(iter(rows.values())).values()))))
+    bars = [(f'{name} ({p})', 1e3 * int(batch) / times[batch], name.startswith('timm'))
+            for p, named in rows.items() for name, times in named.items()]
+    figure, axes = plt.subplots(figsize=(8, 0.28 * len(bars) + 1), dpi=120)
+    axes.barh([b[0] for b in bars], [b[1] for b in bars], color=['#9aa5b1' if b[2] else '#1f77b4' for b in bars])
+    axes.invert_yaxis()
+    axes.set_xlabel(f'images a second, batch {batch}, {result["environment"]["machine"]}')
+    axes.spines[['top', 'right']].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={'Software': None})
+
+
