@@ -56,10 +56,10 @@ def make_step(name: str, device: str, batch: int, amp: bool) -> Callable[[], Non
 def peak_memory(name: str, device: str, batch: int, amp: bool) -> float:
     """MB at most during three steps, in a process of its own."""
     code = (
-        f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import benchmark, resource, torch\n'
+        f'import re, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import benchmark, torch\n'
         f'step = benchmark.make_step({name!r}, {device!r}, {batch}, {amp}); [step() for _ in range(3)]\n'
         f"print(torch.cuda.max_memory_allocated() / 1e6 if {device!r} == 'cuda' else "
-        'resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)')
+        "int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read()).group(1)) / 1e3)")
     return float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
 
 

@@ -25,25 +25,28 @@ def channels_last(x):
 
 
 def interleave(paths: Dict[str, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[str, float]:
-    """Median milliseconds of each path, all taken in turns for `seconds` and at least `least` times."""
+    """Median milliseconds of each path, all taken in turns for `seconds` and at least `least` times.
+
+    A turn is one call to warm caches and threads up after the others, then three that count, or one if it is slow.
+    """
     def once(path):
         if device == 'cuda':
             torch.cuda.synchronize()
-        time.sleep(0.01)  # threads of the engine before may still spin
         start = time.perf_counter()
         path()
         if device == 'cuda':
             torch.cuda.synchronize()
         return 1e3 * (time.perf_counter() - start)
 
-    for path in paths.values():  # to warm up
-        once(path)
+    for path in paths.values():  # to compile, pack and allocate
         once(path)
     times: Dict[str, List[float]] = {name: [] for name in paths}
     end = time.time() + seconds
     while time.time() < end or len(next(iter(times.values()))) < least:
         for name, path in paths.items():
-            times[name].append(once(path))
+            time.sleep(0.02)  # threads of the engine before may still spin
+            slow = once(path) > 500
+            times[name] += [once(path) for _ in range(1 if slow else 3)]
     return {name: statistics.median(t) for name, t in times.items()}
 
 
@@ -80,9 +83,12 @@ def cpu_paths(args: argparse.Namespace, folder: Path, skipped: Dict[str, str]) -
         return lambda x: model(channels_last(x))
 
     def exported(format, precision):
-        file = folder / f'{format}-{precision}{deploy.FORMATS[format]}'
-        deploy.export(ours, file, format, precision, images=pixels, calibration=32)
-        return deploy.load(file)
+        files = {}
+        for batch in sorted({1, min(8, max(args.batch))}) if format == 'aotinductor' else [None]:
+            file = folder / f'{format}-{precision}-{batch}{deploy.FORMATS[format]}'
+            deploy.export(ours, file, format, precision, batch_size=batch, images=pixels, calibration=32)
+            files[batch] = deploy.load(file)
+        return lambda x: files[max(b for b in files if b is None or b <= len(x))](x)
 
     def their_program():
         return torch.export.export(theirs, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))

@@ -17,8 +17,8 @@ from PIL import Image
 from timm.data import ImageNetInfo, create_transform, resolve_data_config
 
 import timm_res2net
+from timm_res2net.deploy.preprocessing import SUFFIXES
 
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}
 BUNDLED = ('rocket', 'coffee', 'astronaut', 'camera', 'cat')  # of scikit-image; in CIFAR-100: rocket, cup, woman, man
 
 
@@ -53,6 +53,13 @@ def class_names(model: torch.nn.Module) -> List[str]:
     return [f'class {i}' for i in range(model.num_classes)]
 
 
+def load_model(name: str) -> torch.nn.Module:
+    """A registered name, `hf-hub:USER/REPO` or `local-dir:FOLDER` with its weights, or a checkpoint file."""
+    if Path(name).is_file():
+        return timm_res2net.load_checkpoint(name).eval()
+    return timm.create_model(name, pretrained=True).eval()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', nargs='*', metavar='IMAGE_OR_FOLDER')
@@ -63,10 +70,7 @@ def main() -> int:
     if args.topk < 1:
         parser.error(f'--topk {args.topk} must be at least 1')
     try:
-        if Path(args.model).is_file():
-            model = timm_res2net.load_checkpoint(args.model).eval()
-        else:
-            model = timm.create_model(args.model, pretrained=True).eval()
+        model = load_model(args.model)
     except Exception as error:  # whatever timm, the Hub or a checkpoint says, in one line
         print(f'cannot load {args.model}: {error}', file=sys.stderr)
         return 2

@@ -218,8 +218,11 @@ def _write_aotinductor(graph, path, precision, inputs, calibration, batch_size, 
     program = _quantized(graph, precision, inputs, calibration, batch_size, metadata)
     text = json.dumps({**metadata, 'torch': torch.__version__}).encode().hex()  # it becomes a C string
     torch._inductor.aoti_compile_and_package(
-        program, package_path=str(path),
-        inductor_configs={'freezing': True, 'aot_inductor.metadata': {METADATA: text}})
+        program, package_path=str(path), inductor_configs={
+            'freezing': True,
+            'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
+            'aot_inductor.metadata': {METADATA: text},
+        })
 
 
 def _write_torch(graph, path, precision, inputs, calibration, batch_size, metadata):

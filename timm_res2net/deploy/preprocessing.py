@@ -1,18 +1,18 @@
 """From a picture to the input of a model, and the images an export is calibrated on and checked with."""
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from torch import nn
 
-Images = Union[str, Path, torch.Tensor, None]
+Images = Union[str, Path, Sequence[Image.Image], torch.Tensor, None]
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}
 _PHOTOGRAPHS = ('rocket', 'coffee', 'astronaut', 'cat', 'camera')
 
 
-def data_config(model: nn.Module, image_size: int = None) -> Dict[str, Any]:
+def data_config(model: nn.Module, image_size: Optional[int] = None) -> Dict[str, Any]:
     """timm's preprocessing of a model: input_size (C, H, W), mean, std, interpolation, crop_pct, crop_mode."""
     config = resolve_data_config({}, model=model)
     if image_size is not None:
@@ -68,7 +68,8 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
     """Up to `count` images as uint8 (N, C, H, W), resized and cropped as timm does for the model.
 
     Args:
-        images: Folder of images, uint8 tensor of that form, or None for the photographs bundled with scikit-image.
+        images: Folder of images, list of PIL images, uint8 tensor of that form, or None for the photographs bundled
+            with scikit-image.
         config: See `data_config`.
         count: Most images to take.
 
@@ -83,7 +84,9 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
                 f'{size[1]}, {size[2]}).')
         return images[:count]
     transform = create_transform(**{**config, 'input_size': size}, use_prefetcher=True)  # to uint8, not normalised
-    if images is None:
+    if isinstance(images, (list, tuple)) and images:
+        found = images[:count]
+    elif images is None:
         found = photographs()[:count]
     elif Path(images).is_dir():
         found = find_images(Path(images), count)

@@ -1,0 +1,230 @@
+"""Draw every picture of the README: `python scripts/make_figures.py [--only NAME ...]`, into images/.
+
+Needs the extra `figures` (matplotlib, scikit-image, grad-cam), no network and a few minutes. A rerun with the same
+versions writes the same bytes. The numbers come from the models themselves, from the paper (named so), and from
+scripts/results and the provenance of the shipped weights.
+"""
+import argparse
+import io
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Callable, Dict, List, Tuple
+
+import diagrams
+import matplotlib.pyplot as plt
+import timm
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from timm_res2net.shipped import provenance
+from torch.utils.flop_counter import FlopCounterMode
+
+import timm_res2net  # noqa: F401  registers the variants
+from timm_res2net.activation_maps import class_activation_maps
+from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
+from timm_res2net.receptive_fields import receptive_fields
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = 'res2net23_32w_4s_cifar_custom.cifar100'
+PHOTOGRAPHS = ('rocket', 'stereo_motorcycle', 'coffee')
+STYLE = {
+    'font.family': 'DejaVu Sans', 'mathtext.fontset': 'dejavusans', 'figure.facecolor': 'white',
+    'savefig.facecolor': 'white', 'axes.edgecolor': diagrams.LINE, 'axes.labelcolor': diagrams.INK,
+    'xtick.color': diagrams.INK, 'ytick.color': diagrams.INK, 'axes.spines.top': False, 'axes.spines.right': False}
+
+# ImageNet errors of the paper, top-1 and top-5 in percent (table 1 to 3), and the variant here
+PAPER: List[Tuple[str, str, float, float]] = [
+    ('ResNet-50', 'resnet50_custom', 23.85, 7.13),
+    ('Res2Net-50 26w x 4s', 'res2net50_26w_4s_custom', 22.01, 6.15),
+    ('Res2Net-50 48w x 2s', 'res2net50_48w_2s_custom', 22.68, 6.47),
+    ('Res2Net-50 14w x 8s', 'res2net50_14w_8s_custom', 21.86, 6.14),
+    ('Res2Net-50 26w x 6s', 'res2net50_26w_6s_custom', 21.42, 5.87),
+    ('Res2Net-50 26w x 8s', 'res2net50_26w_8s_custom', 20.80, 5.63),
+    ('Res2Net-50-L 18w x 4s', 'res2net50_18w_4s_custom', 22.92, 6.67),
+    ('Res2NeXt-50', 'res2next50_custom', 21.76, 6.09),
+    ('SE-Res2Net-50', 'seres2net50_26w_4s_custom', 21.56, 5.94),
+    ('Res2Net-DLA-60', 'dla60_res2net_custom', 21.53, 5.80),
+    ('Res2NeXt-DLA-60', 'dla60_res2next_custom', 21.55, 5.86),
+    ('Res2Net-101 26w x 4s', 'res2net101_26w_4s_custom', 20.81, 5.57),
+]
+
+
+def cost(name: str) -> Tuple[float, float]:
+    """Million parameters and GMACs of a variant at its own input size."""
+    model = timm.create_model(name, device='meta').eval()
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model(torch.empty(1, *model.pretrained_cfg['input_size'], device='meta'))
+    return sum(p.numel() for p in model.parameters()) / 1e6, counter.get_total_flops() / 2e9
+
+
+def photographs(size: int) -> List[Tuple[str, Image.Image]]:
+    """Square centre crops of scikit-image's photographs."""
+    from skimage import data
+    result = []
+    for name in PHOTOGRAPHS:
+        image = getattr(data, name)()
+        image = Image.fromarray(image[0] if isinstance(image, tuple) else image)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        crop = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
+        result.append((name.split('_')[-1], crop))
+    return result
+
+
+def group_activations(model: torch.nn.Module, x: torch.Tensor, block: str) -> List[torch.Tensor]:
+    """Mean activation of each group behind a block's split, y_1 first: maps of (H, W)."""
+    module, seen = model.get_submodule(block), []
+    handle = module.conv3.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    groups = list(seen[0][0].split(module.width))
+    return [g.mean(0) for g in groups[-1:] + groups[:-1]]
+
+
+def draw_figures() -> Figure:
+    """(a), (b), (c) the modules; (d) what the groups of one block answer to photographs."""
+    model = timm.create_model(SHIPPED, pretrained=True).eval()
+    block = 'layer1.1'
+    groups = {la.name: la.groups for la in receptive_fields(model)}[block]
+    sides = [g.field.largest for g in groups[-1:] + groups[:-1]]
+    images = photographs(160)
+    config = data_config(model, 160)
+    figure = plt.figure(figsize=(11, 11.2))
+    for (left, width), draw in zip(((0.0, 0.24), (0.24, 0.46), (0.71, 0.28)), (
+            diagrams.bottleneck, diagrams.res2net, diagrams.extras), strict=True):
+        draw(figure.add_axes((left, 0.535, width, 0.435)))
+    figure.text(0.5, 0.505, f'(d) one block, many receptive fields: mean activation of the groups of {block} of '
+                f'{SHIPPED.split(".")[0]}', ha='center', fontsize=11, color=diagrams.INK)
+    grid = figure.add_gridspec(len(images), 6, left=0.02, right=0.98, top=0.475, bottom=0.01, wspace=0.06, hspace=0.06)
+    for i, (_, image) in enumerate(images):
+        x = normalise(read_pixels([image], config, 1), config)
+        maps = group_activations(model, x, block)
+        heat = class_activation_maps(model, x)[0]
+        titles = ['photograph', *(f'$y_{j}$: {side} x {side} pixels' for j, side in enumerate(sides, 1)), 'Grad-CAM']
+        for j, picture in enumerate([image, *maps, heat]):
+            axes = figure.add_subplot(grid[i, j])
+            axes.axis('off')
+            if j == 5:
+                axes.imshow(image)
+                axes.imshow(heat, cmap='inferno', alpha=0.55, extent=(0, 160, 160, 0))
+            else:
+                axes.imshow(picture, cmap='viridis')
+            if i == 0:
+                axes.set_title(titles[j], fontsize=9, color=diagrams.INK)
+    return figure
+
+
+def draw_table1() -> Figure:
+    """The paper's rows with sizes measured here, and our own CIFAR-100 results."""
+    rows = [('', 'top-1 error', 'top-5 error', 'M parameters', 'GMACs')]
+    for title, name, top1, top5 in PAPER:
+        parameters, macs = cost(name)
+        rows.append((title, f'{top1:.2f}', f'{top5:.2f}', f'{parameters:.1f}', f'{macs:.2f}'))
+    facts = provenance(SHIPPED)
+    parameters, macs = cost(SHIPPED)
+    rows.append(('CIFAR-100, ours: Res2Net-23 32w x 4s', f'{100 - facts["top1"]:.2f}', f'{100 - facts["top5"]:.2f}',
+                 f'{parameters:.2f}', f'{macs:.3f}'))
+    return diagrams.text_table(
+        rows, (0.36, 0.16, 0.16, 0.16, 0.16), 'ImageNet errors as the paper reports them (%), sizes as counted here',
+        'errors of ImageNet rows: paper (arXiv 1904.01169), tables 1 to 3; last row: trained and measured here; '
+        'parameters and MACs: counted from the models of this package')
+
+
+def draw_accuracy_cost() -> Figure:
+    """Error against cost: the paper's networks, and our own runs at equal cost."""
+    path = ROOT / 'scripts/results/evidence_cifar100.json'
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), gridspec_kw={'width_ratios': [1.5, 1]})
+    for title, name, top1, _ in PAPER:
+        macs = cost(name)[1]
+        baseline = title == 'ResNet-50'
+        left.scatter(macs, top1, color='#c05621' if baseline else '#2b6cb0', s=28, zorder=3)
+        left.annotate(title, (macs, top1), xytext=(5, 3), textcoords='offset points', fontsize=7, color=diagrams.INK)
+    left.set_xlabel('GMACs, counted here')
+    left.set_ylabel('ImageNet top-1 error, % (paper)')
+    left.set_xlim(2.5, 9.8)
+    left.grid(color='#e4e7eb', zorder=0)
+    evidence = json.loads(path.read_text())
+    names = [row['network'].split(' (')[0] for row in evidence['rows']]
+    means = [statistics.mean(row['top1']) for row in evidence['rows']]
+    errors = [statistics.stdev(row['top1']) if len(row['top1']) > 1 else 0 for row in evidence['rows']]
+    right.bar(names, means, yerr=errors, capsize=4, width=0.6, color=['#c05621', *['#2b6cb0'] * (len(names) - 1)])
+    low = min(means) - 2
+    right.set_ylim(low, max(means) + 1.5)
+    for i, (mean, row) in enumerate(zip(means, evidence['rows'], strict=True)):
+        right.text(i, low + 0.1, f'{mean:.1f}\nn = {len(row["top1"])}', ha='center', fontsize=8, color='white')
+    right.tick_params(axis='x', labelsize=7.5)
+    right.set_ylabel(f'CIFAR-100 top-1, %, {evidence["epochs"]} epochs, ours')
+    right.set_title('equal parameters and MACs', fontsize=9, color=diagrams.INK)
+    figure.tight_layout()
+    return figure
+
+
+def draw_receptive_fields() -> Figure:
+    """Paths by window, for scales at equal cost."""
+    names = {1: 'resnet50_custom', 2: 'res2net50_48w_2s_custom', 4: 'res2net50_26w_4s_custom'}
+    names[8] = 'res2net50_14w_8s_custom'
+    colors = ('#c05621', '#90cdf4', '#3182ce', '#1a365d')
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    for (scale, name), color in zip(names.items(), colors, strict=True):
+        layers = receptive_fields(timm.create_model(name, device='meta'))
+        shares = layers[-1].field.shares()
+        left.step(list(shares), torch.tensor(list(shares.values())).cumsum(0), where='post', color=color,
+                  label=f'scale {scale}')
+        blocks = [layer for layer in layers if layer.groups]
+        right.plot(range(1, len(blocks) + 1), [b.field.largest for b in blocks], color=color, marker='o', markersize=3)
+    left.set_xlabel('window that a path sees, pixels')
+    left.set_ylabel('share of paths, cumulative')
+    left.set_title('all paths through the network', fontsize=9, color=diagrams.INK)
+    left.legend(fontsize=8, frameon=False)
+    right.axhline(224, color=diagrams.GREY, linewidth=0.8, linestyle='--')
+    right.text(1, 232, 'image of 224 pixels', fontsize=7.5, color=diagrams.GREY)
+    right.set_xlabel('block')
+    right.set_ylabel('largest window, pixels')
+    right.set_title('ResNet-50 and Res2Net-50 at equal cost', fontsize=9, color=diagrams.INK)
+    figure.tight_layout()
+    return figure
+
+
+FIGURES: Dict[str, Callable[[], Figure]] = {
+    'figures': draw_figures,
+    'math': diagrams.mathematics,
+    'table1': draw_table1,
+    'accuracy_cost': draw_accuracy_cost,
+    'receptive_fields': draw_receptive_fields,
+}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG of few colours without a date, the same bytes each time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=130, metadata={'Software': None})
+    plt.close(figure)
+    image = Image.open(buffer).convert('RGB')
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--only', nargs='+', choices=list(FIGURES), default=list(FIGURES))
+    parser.add_argument('--output', type=Path, default=ROOT / 'images')
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    plt.switch_backend('Agg')
+    torch.set_num_threads(1)  # the same sums in the same order
+    with plt.rc_context(STYLE):
+        for name in args.only:
+            path = args.output / f'{name}.png'
+            save(FIGURES[name](), path)
+            print(f'{path}: {path.stat().st_size / 1e3:.0f} kB')
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except (ImportError, OSError) as error:
+        sys.exit(f'error: {error}')

@@ -1,0 +1,89 @@
+"""Class activation maps: where a model looks for a class, through the `grad-cam` library (extra `figures`).
+
+Selvaraju et al., `Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization`,
+https://arxiv.org/abs/1610.02391; the Res2Net paper's figure 4 compares such maps of ResNet-50 and Res2Net-50.
+"""
+from typing import Optional, Sequence, Tuple
+
+import torch
+from torch import nn
+
+METHODS = {
+    'gradcam': 'GradCAM', 'gradcam++': 'GradCAMPlusPlus', 'layercam': 'LayerCAM', 'eigencam': 'EigenCAM',
+    'scorecam': 'ScoreCAM', 'xgradcam': 'XGradCAM'}
+
+
+def last_stage(model: nn.Module) -> str:
+    """Name of the module with the last map of a model."""
+    return model.feature_info[-1]['module']
+
+
+def class_activation_maps(
+        model: nn.Module,
+        images: torch.Tensor,
+        classes: Optional[Sequence[int]] = None,
+        layer: Optional[str] = None,
+        method: str = 'gradcam',
+) -> torch.Tensor:
+    """How much each pixel's surroundings speak for a class: (B, H, W) from 0 to 1, 1 the most in each image.
+
+    Args:
+        model: With a classifier; used in eval mode and left as it was.
+        images: (B, C, H, W), as the model takes them.
+        classes: One index per image, the model's own answers by default.
+        layer: Name of a module that returns a map, the last stage by default.
+        method: One of `METHODS`.
+
+    Raises:
+        ImportError: grad-cam is not installed.
+        ValueError: There is no such layer, class or method, named in the message.
+    """
+    try:
+        import pytorch_grad_cam
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    except ImportError as error:
+        raise ImportError("class activation maps need grad-cam: pip install 'timm-res2net[figures]'") from error
+    if method not in METHODS:
+        raise ValueError(f'method={method!r} must be one of {", ".join(METHODS)}.')
+    modules = dict(model.named_modules())
+    layer = layer or last_stage(model)
+    if layer not in modules:
+        children = ', '.join(n for n, _ in model.named_children())
+        raise ValueError(f'layer={layer!r} is not in the model, choose from {children} and what they hold.')
+    if not getattr(model, 'num_classes', 0):
+        raise ValueError('The model has no classifier, so there is no class to map.')
+    if classes is not None:
+        wrong = [c for c in classes if not 0 <= c < model.num_classes]
+        if wrong or len(classes) != len(images):
+            raise ValueError(
+                f'classes={list(classes)!r} must be {len(images)} numbers from 0 to {model.num_classes - 1}, one per '
+                'image.')
+    targets = None if classes is None else [ClassifierOutputTarget(c) for c in classes]
+    training = model.training
+    model.eval()
+    try:
+        with getattr(pytorch_grad_cam, METHODS[method])(model, [modules[layer]]) as cam:
+            maps = cam(input_tensor=images, targets=targets)
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a block or a stage.') from error
+    finally:
+        model.train(training)
+    return torch.as_tensor(maps)
+
+
+def heat_inside(heat: torch.Tensor, box: Tuple[float, float, float, float]) -> Tuple[float, float]:
+    """Share of a map's heat inside a box, and the share that chance gives: the box's share of the image.
+
+    Args:
+        heat: (H, W), not negative.
+        box: Left, top, right, bottom as fractions of width and height, 0 to 1.
+
+    Raises:
+        ValueError: The box is empty or not inside 0 .. 1.
+    """
+    left, top, right, bottom = box
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(f'box={box!r} must be (left, top, right, bottom) with 0 <= left < right <= 1, likewise top.')
+    h, w = heat.shape
+    part = heat[round(top * h):round(bottom * h), round(left * w):round(right * w)]
+    return (part.sum() / heat.sum()).item(), part.numel() / heat.numel()

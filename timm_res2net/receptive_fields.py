@@ -1,0 +1,247 @@
+"""Which part of the image a unit sees: by the architecture, path by path, and by the gradients of a trained model.
+
+Theoretical. A path through a network is a choice, in every block, of the shortcut or of one way through the
+hierarchical split, where y_i is reached through 1 to i - 1 convolutions (paper, equation 1). Each path sees a window of
+the image; the largest is what is usually called the receptive field. `receptive_fields(model)` follows all of them at
+once: a window is (pixels before, pixels after) the centre, and a convolution of kernel k, padding p, dilation d at a
+distance j of neighbouring units in the image adds p * j before and ((k - 1) * d - p) * j after. Only convolutions and
+pools count: channel attention and norms with spatial statistics see the whole map.
+
+Effective. `effective_receptive_field(model, images)` is the gradient of the centre unit of a layer with respect to the
+image, as in Luo et al., `Understanding the Effective Receptive Field in Deep Convolutional Neural Networks`,
+https://arxiv.org/abs/1701.04128, averaged over images.
+"""
+from collections import Counter
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Tuple
+
+import torch
+from timm.layers import BlurPool2d
+from timm.models.dla import DlaTree
+from torch import nn
+
+from .blocks import Res2NetBlock
+from .cifar import Res2NetCifar
+from .networks import Res2Net, Res2NetDla
+
+Window = Tuple[int, int]  # pixels before and after the centre
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one unit of a map sees.
+
+    Attributes:
+        jump: Distance in the image of neighbouring units, in pixels: the stride of the map.
+        paths: Window in pixels (before, after) -> number of paths with it.
+    """
+    jump: int
+    paths: Dict[Window, int]
+
+    def through(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> 'Field':
+        """The field behind a convolution or pool."""
+        before, after = padding * self.jump, ((kernel - 1) * dilation - padding) * self.jump
+        return Field(self.jump * stride, {(b + before, a + after): n for (b, a), n in self.paths.items()})
+
+    def __add__(self, other: 'Field') -> 'Field':
+        """The field of a sum or a concatenation of two maps."""
+        return Field(self.jump, dict(Counter(self.paths) + Counter(other.paths)))
+
+    @property
+    def largest(self) -> int:
+        """Side of the window that all paths together see, in pixels: the receptive field."""
+        return max(b for b, _ in self.paths) + max(a for _, a in self.paths) + 1
+
+    @property
+    def smallest(self) -> int:
+        """Side of the smallest window of a single path, in pixels."""
+        return min(b + a + 1 for b, a in self.paths)
+
+    def shares(self) -> Dict[int, float]:
+        """Side of a path's window in pixels -> share of all paths, by size."""
+        sides: Counter = Counter()
+        for (before, after), n in self.paths.items():
+            sides[before + after + 1] += n
+        total = sum(sides.values())
+        return {side: sides[side] / total for side in sorted(sides)}
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of a hierarchical split: its channels and what they see; the paper's y_1 is the last."""
+    channels: int
+    field: Field
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A stem layer or a block: its name in the model, its output, and the groups inside a block."""
+    name: str
+    field: Field
+    groups: Tuple[Group, ...] = ()
+
+
+def receptive_fields(model: nn.Module) -> List[Layer]:
+    """The theoretical receptive fields of a model, layer by layer, and group by group inside its blocks.
+
+    Args:
+        model: `Res2Net`, `Res2NetCifar` or `Res2NetDla` with any arguments; `scale=1` is the ResNet to compare with.
+
+    Raises:
+        TypeError: Another kind of model.
+    """
+    layers: List[Layer] = []
+    field = Field(1, {(0, 0): 1})
+    if isinstance(model, (Res2Net, Res2NetCifar)):
+        for name in ('conv1', 'maxpool'):
+            if hasattr(model, name):
+                field = _plain(field, getattr(model, name))
+                layers.append(Layer(name, field))
+        for name, stage in model.named_children():
+            if name.startswith('layer'):
+                for i, block in enumerate(stage):
+                    field = _block(field, block, f'{name}.{i}', layers)
+    elif isinstance(model, Res2NetDla):
+        for name in ('base_layer', 'level0', 'level1'):
+            field = _plain(field, getattr(model, name))
+            layers.append(Layer(name, field))
+        for name in ('level2', 'level3', 'level4', 'level5'):
+            field = _tree(field, getattr(model, name), name, layers)
+    else:
+        raise TypeError(f'{type(model).__name__} is not a network of timm_res2net, take the model without a wrapper.')
+    return layers
+
+
+def table(layers: List[Layer]) -> str:
+    """The layers as text: what groups see, then what the layer's output sees, in pixels."""
+    lines = [f'{"layer":14} {"stride":>6} {"smallest":>9} {"largest":>8}   channels: largest, group by group']
+    for layer in layers:
+        groups = ', '.join(f'{g.channels}: {g.field.largest}' for g in layer.groups)
+        field = layer.field
+        lines.append(f'{layer.name:14} {field.jump:6} {field.smallest:9} {field.largest:8}   {groups}'.rstrip())
+    return '\n'.join(lines)
+
+
+def _plain(field: Field, module: Optional[nn.Module]) -> Field:
+    """Through a layer or a Sequential of layers; what is neither a convolution nor a pool sees a single unit."""
+    if isinstance(module, nn.Sequential):
+        for layer in module:
+            field = _plain(field, layer)
+    elif isinstance(module, nn.Conv2d):
+        field = field.through(module.kernel_size[0], module.stride[0], module.padding[0], module.dilation[0])
+    elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
+        kernel, stride, padding = (
+            v[0] if isinstance(v, tuple) else v for v in (module.kernel_size, module.stride, module.padding))
+        field = field.through(kernel, stride, padding)
+    elif isinstance(module, BlurPool2d):
+        field = field.through(module.filt_size, module.stride, module.padding[0])
+    return field
+
+
+def _branch(field: Field, block: Res2NetBlock) -> Tuple[Field, Tuple[Group, ...]]:
+    """The residual branch and the groups of its split; the same steps as `HierarchicalSplit.split`."""
+    x = _plain(_plain(field, block.conv1), block.aa1)
+    ys: List[Field] = []
+    for i, conv in enumerate(block.convs):
+        y = x if i == 0 or block.parallel else ys[-1] + x
+        ys.append(_plain(_plain(y, conv), block.aa))
+    if block.keep_last:
+        ys.append(_plain(x, block.pool))
+    out = ys[0]
+    for y in ys[1:]:
+        out = out + y
+    return _plain(out, block.conv3), tuple(Group(block.width, y) for y in ys)
+
+
+def _block(
+        field: Field,
+        block: Res2NetBlock,
+        name: str,
+        layers: List[Layer],
+        shortcut: Optional[Field] = None,
+) -> Field:
+    out, groups = _branch(field, block)
+    if shortcut is None:
+        shortcut = _plain(field, getattr(block, 'downsample', None))
+    out = out + shortcut
+    layers.append(Layer(name, out, groups))
+    return out
+
+
+def _tree(
+        field: Field,
+        tree: DlaTree,
+        name: str,
+        layers: List[Layer],
+        children: Tuple[Field, ...] = (),
+) -> Field:
+    """Through one of DLA's trees, as its forward goes."""
+    bottom = _plain(field, tree.downsample)
+    if tree.level_root:
+        children = (*children, bottom)
+    if tree.root is None:
+        x1 = _tree(field, tree.tree1, f'{name}.tree1', layers)
+        return _tree(x1, tree.tree2, f'{name}.tree2', layers, (*children, x1))
+    x1 = _block(field, tree.tree1, f'{name}.tree1', layers, _plain(bottom, tree.project))
+    out = x2 = _block(x1, tree.tree2, f'{name}.tree2', layers)
+    for child in (x1, *children):
+        out = out + child
+    if tree.root.shortcut:
+        out = out + x2
+    layers.append(Layer(f'{name}.root', out))
+    return out
+
+
+def effective_receptive_field(model: nn.Module, images: torch.Tensor, layer: Optional[str] = None) -> torch.Tensor:
+    """How much each pixel moves the centre unit of a layer: (H, W), of sum 1.
+
+    The gradient of the sum over channels of the unit at the middle of the layer's output map, its absolute value summed
+    over colours and averaged over images (Luo et al.).
+
+    Args:
+        model: In eval mode; its parameters are left as they are.
+        images: (B, C, H, W), as the model takes them.
+        layer: Name of a module of the model that returns a map, such as 'layer3'; the last map by default.
+
+    Raises:
+        ValueError: There is no such layer, or it returns no map.
+    """
+    modules = dict(model.named_modules())
+    if layer is not None and layer not in modules:
+        children = ', '.join(n for n, _ in model.named_children())
+        raise ValueError(f'layer={layer!r} is not in the model, choose from {children} and what they hold.')
+    images = images.detach().clone().requires_grad_()
+    if layer is None:
+        out = model.forward_features(images)
+    else:
+        seen: List[torch.Tensor] = []
+        handle = modules[layer].register_forward_hook(lambda _, args, y: seen.append(y))
+        try:
+            model.forward_features(images)
+        finally:
+            handle.remove()
+        out = seen[0] if seen else None
+    if not isinstance(out, torch.Tensor) or out.ndim != 4:
+        raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a convolution, a block or a stage.')
+    centre = out[:, :, out.shape[2] // 2, out.shape[3] // 2].sum()
+    gradient, = torch.autograd.grad(centre, images)
+    field = gradient.abs().sum((0, 1))
+    return field / field.sum()
+
+
+def side_of_share(field: torch.Tensor, share: float = 0.5) -> int:
+    """Side in pixels of the smallest centred square that holds a share of an effective receptive field.
+
+    Args:
+        field: (H, W) of sum 1, see `effective_receptive_field`.
+        share: More than 0, less than 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f'share={share!r} must be between 0 and 1.')
+    h, w = field.shape
+    rows = (torch.arange(h) - h // 2).abs()[:, None]
+    columns = (torch.arange(w) - w // 2).abs()[None]
+    distance = torch.maximum(rows, columns).to(field.device)
+    inside = torch.zeros(int(distance.max()) + 1, dtype=torch.float64, device=field.device)
+    inside.index_add_(0, distance.flatten(), field.double().flatten())
+    return 2 * int((inside.cumsum(0) < share).sum()) + 1
