@@ -42,6 +42,9 @@ def ones(name, kwargs):
             nn.init.ones_(module.weight)
         if isinstance(module, nn.Conv2d):
             module.weight.data /= module.weight[0].numel()
+        for child_name, child in list(module.named_children()):
+            if isinstance(child, nn.MaxPool2d):  # has a gradient to one pixel only
+                setattr(module, child_name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
     return model
 
 

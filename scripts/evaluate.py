@@ -1,0 +1,102 @@
+"""Top-1 and top-5 accuracy of a model on a folder of images: `python scripts/evaluate.py DATA [--model NAME]`.
+
+DATA holds a folder `test` (see --split) with one folder per class, named as the model's classes where it knows their
+names. For the shipped CIFAR-100 weights these are the 10,000 official test images as PNG (or any lossless format), in
+`test/apple`, `test/aquarium_fish`, ... The shipped number is printed beside, and the exit code is 1 if they differ by
+more than 0.01 points. timm's validate.py gives the same numbers.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+import torch
+from classify import load_model
+from timm.data import create_dataset, create_loader, resolve_data_config
+from timm.utils import natural_key
+
+from timm_res2net import deploy
+from timm_res2net.shipped import WEIGHTS, provenance
+
+
+def describe(model: Any) -> Tuple[Dict[str, Any], int, Optional[Sequence[str]]]:
+    """Preprocessing, number of classes and their names, of a model or of an exported file."""
+    if isinstance(model, deploy.Deployed):
+        return model.metadata['data_config'], model.metadata['num_classes'], model.labels
+    return resolve_data_config({}, model=model), model.num_classes, model.pretrained_cfg.get('label_names')
+
+
+def check_classes(num_classes: int, names: Optional[Sequence[str]], folder: Path) -> None:
+    """Raise a ValueError if the folders of a split are not the model's classes in their order."""
+    if not folder.is_dir():
+        raise ValueError(f'there is no folder {folder}: DATA must hold one with a folder of images for each class')
+    found = sorted((p.name for p in folder.iterdir() if p.is_dir()), key=natural_key)
+    if len(found) != num_classes:
+        raise ValueError(f'{folder} holds {len(found)} class folders, the model has {num_classes} classes')
+    if names and list(names) != found:
+        wrong = next(pair for pair in zip(found, names, strict=True) if pair[0] != pair[1])
+        raise ValueError(f'{folder}: the folder {wrong[0]!r} is where the model has the class {wrong[1]!r}')
+
+
+@torch.inference_mode()
+def evaluate(
+        model: Any,
+        data: Path,
+        split: str = 'test',
+        batch_size: int = 500,
+        workers: int = 2,
+        device: str = 'cpu',
+) -> Dict[str, float]:
+    """Accuracy in percent and number of images of `DATA/split`, with the model's own preprocessing."""
+    config, num_classes, names = describe(model)
+    check_classes(num_classes, names, data / split)
+    pixels = isinstance(model, deploy.Deployed) and model.metadata['input'] == 'pixels'
+    if pixels:
+        config = {**config, 'mean': (0, 0, 0), 'std': (1, 1, 1)}
+    loader = create_loader(
+        create_dataset('', root=str(data), split=split, is_training=False), batch_size=batch_size, num_workers=workers,
+        use_prefetcher=False, **config)
+    correct = torch.zeros(2)
+    images = 0
+    for x, target in loader:
+        x = (255 * x).round().byte().permute(0, 2, 3, 1).contiguous() if pixels else x
+        top5 = model(x.to(device)).topk(min(5, num_classes))[1] == target.to(device)[:, None]
+        correct += torch.stack([top5[:, 0].sum(), top5.sum()]).cpu()
+        images += len(x)
+    top1, top5 = (100 * correct / images).tolist()
+    return {'top1': round(top1, 4), 'top5': round(top5, 4), 'images': images}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data', type=Path, metavar='DATA')
+    parser.add_argument('--model', default='res2net23_32w_4s_cifar_custom.cifar100',
+                        help='registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or exported file '
+                             '(%(default)s)')
+    parser.add_argument('--split', default='test', help='folder inside DATA (%(default)s)')
+    parser.add_argument('--batch-size', type=int, default=500)
+    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--device', default='cpu')
+    args = parser.parse_args()
+    try:
+        if Path(args.model).suffix in deploy.FORMATS.values():
+            model = deploy.load(args.model)
+        else:
+            model = load_model(args.model).to(args.device)
+        result = evaluate(model, args.data, args.split, args.batch_size, args.workers, args.device)
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(json.dumps({'model': args.model, **result}, indent=2))
+    if not (WEIGHTS / f'{args.model}.json').is_file():
+        return 0
+    shipped = provenance(args.model)
+    same = all(abs(result[k] - shipped[k]) <= 0.01 for k in ('top1', 'top5'))
+    verdict = 'the same' if same else 'NOT the same'
+    print(f'shipped: top-1 {shipped["top1"]:.2f}, top-5 {shipped["top5"]:.2f}: {verdict}', file=sys.stderr)
+    return 0 if same else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Put the weights of a finished training into the package: `python scripts/ship_weights.py RUN NAME.TAG DATA`.
+
+RUN is the output folder of timm's train.py, run with a recipe of scripts/recipes. The last epoch's weights, averaged
+(EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/NAME.TAG.safetensors, and a JSON file beside
+it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not finished.
+"""
+import argparse
+import csv
+import datetime
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+import safetensors.torch
+import timm
+import torch
+import yaml
+from evaluate import evaluate
+
+import timm_res2net
+from timm_res2net.shipped import WEIGHTS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def check_recipe(run: Dict[str, Any], recipe: Dict[str, Any]) -> None:
+    """Raise a ValueError if the training was not the recipe's."""
+    different = {k: (run.get(k), v) for k, v in recipe.items() if run.get(k) != v}
+    if different:
+        raise ValueError(f'the run is not the recipe, (run, recipe): {different}')
+
+
+def machine() -> str:
+    """Processor and cores, without a host's name."""
+    info = Path('/proc/cpuinfo')
+    found = re.search(r'model name\s*: (.*)', info.read_text()) if info.is_file() else None
+    return f'{os.cpu_count()} cores of {found.group(1) if found else platform.processor() or platform.machine()}'
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('run', type=Path, metavar='RUN')
+    parser.add_argument('name', metavar='NAME.TAG')
+    parser.add_argument('data', type=Path, metavar='DATA')
+    parser.add_argument('--recipe', type=Path, default=ROOT / 'scripts/recipes/cifar100_res2net23.yaml')
+    args = parser.parse_args()
+    run = yaml.safe_load((args.run / 'args.yaml').read_text())
+    recipe = yaml.safe_load(args.recipe.read_text())
+    check_recipe(run, recipe)
+    epochs = recipe['epochs'] + (recipe['warmup_epochs'] if recipe.get('warmup_prefix') else 0)
+    with open(args.run / 'summary.csv') as file:
+        rows = list(csv.DictReader(file))
+    if int(rows[-1]['epoch']) != epochs - 1:
+        raise ValueError(f'the run ended at epoch {rows[-1]["epoch"]} of {epochs} counted from 0, resume it first')
+
+    measured = {}
+    for averaged in (True, False):
+        model = timm.create_model(args.name.split('.')[0], num_classes=recipe['num_classes'])
+        timm_res2net.load_checkpoint(args.run / 'last.pth.tar', model, use_ema=averaged)
+        measured[averaged] = model, evaluate(model.eval(), args.data)
+        print('averaged' if averaged else 'last', measured[averaged][1])
+    averaged = measured[True][1]['top1'] >= measured[False][1]['top1']
+    model, result = measured[averaged]
+
+    WEIGHTS.mkdir(exist_ok=True)
+    file = WEIGHTS / f'{args.name}.safetensors'
+    safetensors.torch.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, file, {'format': 'pt'})
+    log = ['git', 'log', '-1', '--format=%H', '--', str(args.recipe.resolve())]
+    facts = {
+        'file': file.name,
+        'bytes': file.stat().st_size,
+        'sha256': hashlib.sha256(file.read_bytes()).hexdigest(),
+        'parameters': sum(p.numel() for p in model.parameters()),
+        'dataset': 'CIFAR-100 (Krizhevsky 2009): trained on the 50,000 training images, measured on the 10,000 of test',
+        'top1': result['top1'],
+        'top5': result['top5'],
+        'averaged': averaged,
+        'top1_of_the_other': measured[not averaged][1]['top1'],
+        'epochs': epochs,
+        'recipe': str(args.recipe.resolve().relative_to(ROOT)),
+        'recipe_commit': subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        'seed': run['seed'],
+        'device': run['device'],
+        'precision': run['amp_dtype'] if run['amp'] else 'float32',
+        'machine': machine(),
+        'versions': {'python': platform.python_version(), 'torch': torch.__version__, 'timm': timm.__version__},
+        'date': datetime.date.today().isoformat(),
+        'license': 'apache-2.0',
+    }
+    file.with_suffix('.json').write_text(json.dumps(facts, indent=2) + '\n')
+    print(json.dumps(facts, indent=2))
+    return 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')

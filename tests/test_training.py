@@ -1,0 +1,87 @@
+"""timm's own train.py and validate.py through the launcher: the README's fine-tuning story, resume, two processes.
+
+They are in timm's repository only: TIMM_SCRIPTS is a folder that holds them.
+"""
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = os.environ.get('TIMM_SCRIPTS')
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SCRIPTS, reason="needs TIMM_SCRIPTS=FOLDER with timm's train.py and validate.py"),
+]
+
+
+def environment(**env):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(('HF_', 'RANK', 'WORLD_SIZE', 'MASTER_'))}
+    return {**kept, **env}
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """A folder to work in, with the digits."""
+    folder = tmp_path_factory.mktemp('place')
+    subprocess.run([sys.executable, str(ROOT / 'scripts/write_digits.py'), 'digits'], cwd=folder, check=True)
+    return folder
+
+
+TRAIN = [
+    'train.py', '--data-dir', 'digits', '--val-split', 'test', '--model', 'test_res2net_custom', '--num-classes', '10',
+    '--img-size', '32', '--opt', 'adamw', '--lr', '2e-3', '--epochs', '8', '--warmup-epochs', '1', '--batch-size', '32',
+    '--hflip', '0', '--scale', '0.8', '1', '--device', 'cpu', '--workers', '1', '--output', 'output']
+
+
+def train(*extra):
+    return [sys.executable, '-m', 'timm_res2net', f'{SCRIPTS}/{TRAIN[0]}', *TRAIN[1:], *extra]
+
+
+def summary(folder):
+    with open(folder / 'summary.csv') as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_interrupted_training_resumes(place):
+    """Killed in the middle of an epoch, a training goes on to the accuracy of one that was left alone."""
+    subprocess.run(train('--experiment', 'whole'), cwd=place, env=environment(), check=True)
+    process = subprocess.Popen(train('--experiment', 'cut'), cwd=place, env=environment(), start_new_session=True)
+    rows, deadline = [], time.time() + 600
+    while len(rows) < 3 and process.poll() is None and time.time() < deadline:
+        time.sleep(0.2)
+        rows = summary(place / 'output/cut') if (place / 'output/cut/summary.csv').is_file() else []
+    assert process.poll() is None and len(rows) < 8
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    last = place / 'output/cut/last.pth.tar'
+    epoch = torch.load(last, weights_only=False)['epoch']
+    subprocess.run(train('--experiment', 'cut', '--resume', str(last)), cwd=place, env=environment(), check=True)
+    whole, cut = summary(place / 'output/whole'), summary(place / 'output/cut')
+    assert [int(r['epoch']) for r in whole] == list(range(8))
+    assert [int(r['epoch']) for r in cut] == list(range(8)) and epoch >= 2
+    assert [r['lr'] for r in cut] == [r['lr'] for r in whole]
+    tops = float(cut[-1]['eval_top1']), float(whole[-1]['eval_top1'])
+    assert min(tops) >= 90 and abs(tops[0] - tops[1]) <= 4, tops
+
+
+def test_two_processes_train_one_model(place):
+    command = train('--experiment', 'ddp')
+    command[1:1] = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = done.stdout + done.stderr
+    assert 'Process 0, total 2' in log and 'Process 1, total 2' in log
+    rows = summary(place / 'output/ddp')
+    assert [int(r['epoch']) for r in rows] == list(range(8))
+    assert float(rows[-1]['eval_top1']) >= 90
+    evaluate = [sys.executable, str(ROOT / 'scripts/evaluate.py'), 'digits', '--model', 'output/ddp/last.pth.tar']
+    done = subprocess.run(evaluate, cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
