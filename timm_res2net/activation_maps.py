@@ -64,7 +64,7 @@ def class_activation_maps(
     try:
         with getattr(pytorch_grad_cam, METHODS[method])(model, [modules[layer]]) as cam:
             maps = cam(input_tensor=images, targets=targets)
-    except (AttributeError, IndexError, TypeError) as error:
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a block or a stage.') from error
     finally:
         model.train(training)
