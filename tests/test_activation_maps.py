@@ -83,6 +83,7 @@ def run(*args, cwd):
     return subprocess.run([sys.executable, str(SCRIPT), *map(str, args)], cwd=cwd, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_script(model, tmp_path):
     pytest.importorskip('matplotlib')
     for name in ('a', 'b'):

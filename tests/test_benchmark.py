@@ -21,6 +21,7 @@ def benchmark(*args, cwd, **env):
     return json.loads((folder / 'benchmark_cpu.json').read_text()), (folder / 'benchmark_cpu.md').read_text()
 
 
+@pytest.mark.slow
 def test_inference(tmp_path):
     (tmp_path / 'openvino.py').write_text('raise ImportError("not here")')
     result, text = benchmark(
@@ -60,6 +61,7 @@ def test_training_and_growth(tmp_path):
     assert 'Growth with batch' in text
 
 
+@pytest.mark.slow
 def test_wrong_arguments(tmp_path):
     for args in (['--parts', 'nothing'], ['--device', 'cuda']):
         done = subprocess.run([sys.executable, str(SCRIPT), *args], cwd=tmp_path, capture_output=True, text=True)

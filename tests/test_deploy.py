@@ -187,7 +187,7 @@ def model():
 
 
 CASES = [
-    pytest.param(f, p, marks=pytest.mark.slow if f == 'aotinductor' or p == 'int8' else ())
+    pytest.param(f, p, marks=() if f != 'aotinductor' and p == 'fp32' else pytest.mark.slow)
     for f in deploy.FORMATS for p in deploy.PRECISIONS if (f, p) != ('onnx', 'bf16')]
 
 
@@ -226,7 +226,7 @@ def test_any_image_size(format, model, tmp_path):
             assert relative(loaded(x), model(x)) <= 1e-4
 
 
-@pytest.mark.parametrize('format', ['torch', 'onnx', 'openvino'])
+@pytest.mark.parametrize('format', ['torch', pytest.param('onnx', marks=pytest.mark.slow), 'openvino'])
 def test_pixels_in_labels_and_transform(format, tmp_path):
     for package in ENGINES[format]:
         pytest.importorskip(package)
@@ -319,6 +319,7 @@ def test_load_refuses(model, tmp_path):
             loaded(x)
 
 
+@pytest.mark.slow
 def test_the_script(tmp_path):
     pytest.importorskip('skimage')
     script = [sys.executable, str(ROOT / 'scripts/export.py'), 'test_res2net_custom', '--no-pretrained']

@@ -55,7 +55,7 @@ def seen_from(unit, image):
     return columns.max().item() - columns.min().item() + 1
 
 
-@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('form', [pytest.param(f, marks=pytest.mark.slow) if f == 'dla' else f for f in FORMS])
 def test_largest_fields_are_those_of_brute_force(form):
     name, kwargs = FORMS[form]
     model = ones(name, kwargs)
@@ -68,7 +68,9 @@ def test_largest_fields_are_those_of_brute_force(form):
             assert sum(g.channels for g in layer.groups) == module.conv3.in_channels
             for i, act in enumerate(module.acts):
                 act.register_forward_hook(lambda _, args, y, key=(layer.name, i): maps.__setitem__(key, y))
-    width = 2048 if layers[-1].field.largest < 1500 else 4096
+    width = 256
+    while width < 2 * layers[-1].field.largest:
+        width *= 2
     image = torch.rand(1, 3, 64, width, dtype=torch.float64).add(0.5).requires_grad_()
     model.forward_features(image)
     fields = {layer.name: layer.field for layer in layers}
@@ -149,6 +151,7 @@ def script(*args):
     return subprocess.run([sys.executable, str(path), *map(str, args)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_script(tmp_path):
     pytest.importorskip('skimage')
     pytest.importorskip('matplotlib')
@@ -163,6 +166,7 @@ def test_the_script(tmp_path):
     assert done.returncode == 0 and '427' in done.stdout and 'layer4.2' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('args, match', [
     (['no_such_model'], 'no_such_model'),
     (['test_res2net_custom', '--layer', 'layer1'], '--effective'),

@@ -39,6 +39,7 @@ def test_evaluate_says_what_data_it_needs(tmp_path):
     assert done.returncode == 2 and "'worm'" in done.stderr and 'Traceback' not in done.stderr
 
 
+@pytest.mark.slow
 def test_evaluate_measures(tmp_path):
     """One picture for each of twenty classes, of a model, of its folder and of two exported files."""
     model = timm.create_model('test_res2net_custom', num_classes=20).eval()
