@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 
 import timm_res2net
 
@@ -12,12 +13,12 @@ BLOCKS = re.findall(r'^```python\n(.*?)^```', README, flags=re.M | re.S)
 
 
 def offline(block):
-    return any(word in block for word in ('hub', '.pdparams'))
+    return any(word in block for word in ('hub', '.pdparams', 'FOLDER'))
 
 
 @pytest.mark.parametrize('block', [b for b in BLOCKS if not offline(b)])
 def test_python_block_runs(block):
-    exec(compile(block, 'README.md', 'exec'), {'timm': timm, 'timm_res2net': timm_res2net})
+    exec(compile(block, 'README.md', 'exec'), {'timm': timm, 'timm_res2net': timm_res2net, 'torch': torch})
 
 
 @pytest.mark.parametrize('block', [b for b in BLOCKS if offline(b)])
