@@ -106,10 +106,9 @@ def extras(axes: Axes) -> None:
     panel(axes, '(c) cardinality c and SE', 8)
     box(axes, (3.4, 11.6), '1 x 1', CONV1)
     box(axes, (3.4, 9.2), 'split', MERGE, 3.0, 0.8)
-    for i, x in enumerate((2.1, 2.75, 3.4, 4.05, 4.7)):
-        text = '3 x 3' if i == 2 else ''
-        box(axes, (x, 7.2), text, CONV3, 0.55, 0.95, 6.5)
-    axes.text(5.3, 7.2, 'each $K_i$ in\nc groups', fontsize=8, color=INK, va='center')
+    for x in (2.1, 2.75, 3.4, 4.05, 4.7):
+        box(axes, (x, 7.2), '', CONV3, 0.55)
+    axes.text(5.2, 7.2, 'each $K_i$: 3 x 3\nin c groups', fontsize=8, color=INK, va='center')
     box(axes, (3.4, 5.3), 'concatenate', MERGE, 3.0, 0.8)
     box(axes, (3.4, 3.8), '1 x 1', CONV1)
     box(axes, (3.4, 2.3), 'SE', EXTRA, 3.0, 0.8)
@@ -136,6 +135,7 @@ def mathematics() -> Figure:
     figure = plt.figure(figsize=(11, 5.4))
     left = figure.add_axes((0.01, 0.02, 0.44, 0.9))
     panel(left, 'split, convolve, concatenate', 11)
+    left.set_ylim(0.4, 11.4)
     hierarchy(left)
     for i, text in enumerate(('1 x 1', '3 x 3', '3 x 3, 5 x 5', '3 x 3, 5 x 5, 7 x 7')):
         left.text((1.6, 4.2, 6.8, 9.4)[i], 3.3, text, ha='center', fontsize=7.5, color=GREY)
