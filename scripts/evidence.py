@@ -62,7 +62,7 @@ def history(folder: Path) -> List[Dict[str, str]]:
     if not path.is_file():
         return []
     with open(path) as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row['epoch'] != 'epoch']  # a resumed run writes a header again
 
 
 def train(args: argparse.Namespace, name: str, seed: int) -> None:

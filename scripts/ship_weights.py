@@ -55,7 +55,7 @@ def main() -> int:
     check_recipe(run, recipe)
     epochs = recipe['epochs'] + (recipe['warmup_epochs'] if recipe.get('warmup_prefix') else 0)
     with open(args.run / 'summary.csv') as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row['epoch'] != 'epoch']  # a resumed run writes a header again
     if int(rows[-1]['epoch']) != epochs - 1:
         raise ValueError(f'the run ended at epoch {rows[-1]["epoch"]} of {epochs} counted from 0, resume it first')
 
