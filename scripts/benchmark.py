@@ -13,9 +13,7 @@ import argparse
 import datetime
 import functools
 import json
-import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -29,7 +27,8 @@ import torch
 import torch.nn.functional as F
 from benchmark_paths import BASELINE, channels_last, inference_cpu, inference_cuda, interleave
 from benchmark_tables import markdown, plot
-from torch.utils.flop_counter import FlopCounterMode
+from machine import processor
+from variants_table import cost
 
 import timm_res2net
 from timm_res2net import deploy
@@ -105,12 +104,6 @@ def growth(args: argparse.Namespace) -> Dict[str, Any]:
         x = channels_last(torch.randn(batch, 3, size, size, device=args.device))
         return x.half() if args.device == 'cuda' else x
 
-    def macs(name, size=224):
-        counter = FlopCounterMode(display=False)
-        with counter:
-            timm.create_model(name, device='meta').eval()(torch.empty(1, 3, size, size, device='meta'))
-        return counter.get_total_flops() / 2e9
-
     scales = {1: 'resnet50_custom', 2: 'res2net50_48w_2s_custom', 4: args.ours, 8: 'res2net50_14w_8s_custom'}
     models = {s: ready(n) for s, n in scales.items()}
     x = images(1, 224)
@@ -120,15 +113,13 @@ def growth(args: argparse.Namespace) -> Dict[str, Any]:
     batches = (1, 2, 4, 8, 16, 32)
     by_batch = timed({b: functools.partial(model, images(b, 224)) for b in batches})
     return {
-        'scale': {s: {'milliseconds': t, 'GMACs': macs(scales[s])} for s, t in by_scale.items()},
-        'resolution': {s: {'milliseconds': t, 'GMACs': macs(args.ours, s)} for s, t in by_size.items()},
+        'scale': {s: {'milliseconds': t, 'GMACs': cost(scales[s])[1] / 1e9} for s, t in by_scale.items()},
+        'resolution': {s: {'milliseconds': t, 'GMACs': cost(args.ours, s)[1] / 1e9} for s, t in by_size.items()},
         'batch': {b: {'milliseconds an image': t / b} for b, t in by_batch.items()},
     }
 
 
 def environment(args: argparse.Namespace) -> Dict[str, Any]:
-    info = Path('/proc/cpuinfo')
-    found = re.search(r'model name\s*: (.*)', info.read_text()) if info.is_file() else None
     packages = {}
     for name in ('torch', 'timm', 'torchao', 'onnxruntime', 'openvino', 'nncf'):
         try:
@@ -136,8 +127,7 @@ def environment(args: argparse.Namespace) -> Dict[str, Any]:
         except PackageNotFoundError:
             packages[name] = 'not installed'
     return {
-        'machine': torch.cuda.get_device_name() if args.device == 'cuda' else
-        f'{os.cpu_count()} cores of {found.group(1) if found else platform.machine()}',
+        'machine': torch.cuda.get_device_name() if args.device == 'cuda' else processor(),
         'threads': torch.get_num_threads(),
         'cpu': torch.backends.cpu.get_cpu_capability(),
         'date': datetime.date.today().isoformat(),

@@ -14,6 +14,7 @@ import timm
 import torch
 
 from timm_res2net import deploy
+from timm_res2net.deploy.engines import onnx_session, openvino_request
 from timm_res2net.deploy.quantize import quantize_onnx, quantize_openvino
 
 BASELINE = 'resnet50'  # of about the same MACs
@@ -94,15 +95,12 @@ def cpu_paths(args: argparse.Namespace, folder: Path, skipped: Dict[str, str]) -
         return torch.export.export(theirs, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
 
     def their_onnx(precision):
-        import onnxruntime
         file, small = folder / 'theirs.onnx', folder / 'theirs-int8.onnx'
         torch.onnx.export(their_program(), (), file, dynamo=True, external_data=False, input_names=['x'], verbose=False)
         if precision == 'int8':
             quantize_onnx(file, small, torch.randn(8, 3, *size))
             file = small
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
+        session = onnx_session(file)
         return lambda x: session.run(None, {'x': x.numpy()})
 
     def their_openvino(precision):
@@ -111,9 +109,7 @@ def cpu_paths(args: argparse.Namespace, folder: Path, skipped: Dict[str, str]) -
         model.reshape({0: openvino.PartialShape([-1, 3, *size])})
         if precision == 'int8':
             model = quantize_openvino(model, torch.randn(8, 3, *size))
-        request = openvino.Core().compile_model(model, 'CPU', {
-            'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', 'PERFORMANCE_HINT': 'LATENCY',
-            'INFERENCE_NUM_THREADS': torch.get_num_threads()}).create_infer_request()
+        request = openvino_request(model, precision)
         return lambda x: request.infer([x.numpy()])
 
     add('fp32', 'timm eager', lambda: eager(theirs, last=False))

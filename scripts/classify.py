@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Iterator, List, Tuple
+from typing import Any, Iterator, List, Tuple
 
 import timm
 import torch
@@ -53,11 +53,11 @@ def class_names(model: torch.nn.Module) -> List[str]:
     return [f'class {i}' for i in range(model.num_classes)]
 
 
-def load_model(name: str) -> torch.nn.Module:
-    """A registered name, `hf-hub:USER/REPO` or `local-dir:FOLDER` with its weights, or a checkpoint file."""
+def load_model(name: str, pretrained: bool = True, **kwargs: Any) -> torch.nn.Module:
+    """A registered name, `hf-hub:USER/REPO` or `local-dir:FOLDER`, or a checkpoint file, in eval mode."""
     if Path(name).is_file():
         return timm_res2net.load_checkpoint(name).eval()
-    return timm.create_model(name, pretrained=True).eval()
+    return timm.create_model(name, pretrained=pretrained, **kwargs).eval()
 
 
 def main() -> int:

@@ -20,14 +20,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import timm
 import torch
 import yaml
-from torch.utils.flop_counter import FlopCounterMode
-
-import timm_res2net  # noqa: F401  registers the variants
+from variants_table import cost
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / 'scripts/recipes/cifar100_evidence.yaml'
@@ -40,15 +38,6 @@ ROWS = {  # name: (arguments of the network, seeds)
     'scale 8': (dict(scale=8, base_width=18), 1),
     'scale 4 with SE': (dict(scale=4, base_width=32, attn_layer='se', rd_ratio=1 / 16), 1),
 }
-
-
-def cost(kwargs: Dict[str, Any]) -> Tuple[int, float]:
-    """Parameters and MACs of one 32x32 image."""
-    model = timm.create_model(MODEL, device='meta', **kwargs).eval()
-    counter = FlopCounterMode(display=False)
-    with counter:
-        model(torch.empty(1, 3, 32, 32, device='meta'))
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2
 
 
 def epochs() -> int:
@@ -65,9 +54,13 @@ def history(folder: Path) -> List[Dict[str, str]]:
         return [row for row in csv.DictReader(file) if row['epoch'] != 'epoch']  # a resumed run writes a header again
 
 
+def run_folder(output: Path, name: str, seed: int) -> Path:
+    return output / f'{name.split(" (")[0].replace(" ", "_")}-seed{seed}'
+
+
 def train(args: argparse.Namespace, name: str, seed: int) -> None:
     """Run or resume one training, unless it is finished."""
-    folder = args.output / f'{name.split(" (")[0].replace(" ", "_")}-seed{seed}'
+    folder = run_folder(args.output, name, seed)
     done = len(history(folder))
     if done >= epochs():
         return
@@ -93,14 +86,14 @@ def train(args: argparse.Namespace, name: str, seed: int) -> None:
 
 def collect(output: Path) -> Dict[str, Any]:
     """What the finished runs say."""
-    base = cost(ROWS['scale 4'][0])
+    base = cost(MODEL, **ROWS['scale 4'][0])
     rows = []
     for name, (kwargs, seeds) in ROWS.items():
-        folders = [output / f'{name.split(" (")[0].replace(" ", "_")}-seed{s}' for s in range(seeds)]
+        folders = [run_folder(output, name, s) for s in range(seeds)]
         folders = [f for f in folders if len(history(f)) >= epochs()]
         if not folders:
             continue
-        parameters, macs = cost(kwargs)
+        parameters, macs = cost(MODEL, **kwargs)
         rows.append({
             'network': name, 'arguments': kwargs, 'parameters': parameters, 'macs': macs,
             'parameters_ratio': parameters / base[0], 'macs_ratio': macs / base[1],

@@ -8,10 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import timm
+from classify import load_model
 from timm.utils import ParseKwargs
 
-import timm_res2net
 from timm_res2net import deploy
 
 BY_SUFFIX = {'.pt2': 'aotinductor', '.onnx': 'onnx', '.xml': 'openvino'}
@@ -38,12 +37,9 @@ def main() -> int:
     if format is None:
         parser.error(f'{args.file}: the suffix must be one of {", ".join(BY_SUFFIX)}')
     try:
-        if Path(args.model).is_file():
-            model = timm_res2net.load_checkpoint(args.model)
-        else:
-            model = timm.create_model(args.model, pretrained=not args.no_pretrained, **args.model_kwargs)
+        model = load_model(args.model, not args.no_pretrained, **args.model_kwargs)
         print(deploy.export(
-            model.eval(), args.file, format, args.precision, batch_size=args.batch_size, image_size=args.image_size,
+            model, args.file, format, args.precision, batch_size=args.batch_size, image_size=args.image_size,
             dynamic_size=args.dynamic_size, pixels_in=args.pixels, images=args.images, calibration=args.calibration,
             overwrite=args.overwrite))
     except ImportError as error:

@@ -18,13 +18,13 @@ import timm
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from timm_res2net.shipped import provenance
-from torch.utils.flop_counter import FlopCounterMode
+from variants_table import cost
 
 import timm_res2net  # noqa: F401  registers the variants
 from timm_res2net.activation_maps import class_activation_maps
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
 from timm_res2net.receptive_fields import receptive_fields
+from timm_res2net.shipped import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = 'res2net23_32w_4s_cifar_custom.cifar100'
@@ -49,15 +49,6 @@ PAPER: List[Tuple[str, str, float, float]] = [
     ('Res2NeXt-DLA-60', 'dla60_res2next_custom', 21.55, 5.86),
     ('Res2Net-101 26w x 4s', 'res2net101_26w_4s_custom', 20.81, 5.57),
 ]
-
-
-def cost(name: str) -> Tuple[float, float]:
-    """Million parameters and GMACs of a variant at its own input size."""
-    model = timm.create_model(name, device='meta').eval()
-    counter = FlopCounterMode(display=False)
-    with counter:
-        model(torch.empty(1, *model.pretrained_cfg['input_size'], device='meta'))
-    return sum(p.numel() for p in model.parameters()) / 1e6, counter.get_total_flops() / 2e9
 
 
 def photographs(size: int) -> List[Tuple[str, Image.Image]]:
@@ -123,11 +114,11 @@ def draw_table1() -> Figure:
     rows = [('', 'top-1 error', 'top-5 error', 'M parameters', 'GMACs')]
     for title, name, top1, top5 in PAPER:
         parameters, macs = cost(name)
-        rows.append((title, f'{top1:.2f}', f'{top5:.2f}', f'{parameters:.1f}', f'{macs:.2f}'))
+        rows.append((title, f'{top1:.2f}', f'{top5:.2f}', f'{parameters / 1e6:.1f}', f'{macs / 1e9:.2f}'))
     facts = provenance(SHIPPED)
     parameters, macs = cost(SHIPPED)
     rows.append(('CIFAR-100, ours: Res2Net-23 32w x 4s', f'{100 - facts["top1"]:.2f}', f'{100 - facts["top5"]:.2f}',
-                 f'{parameters:.2f}', f'{macs:.3f}'))
+                 f'{parameters / 1e6:.2f}', f'{macs / 1e9:.3f}'))
     return diagrams.text_table(
         rows, (0.36, 0.16, 0.16, 0.16, 0.16), 'ImageNet errors as the paper reports them (%), sizes as counted here',
         'errors of ImageNet rows: paper (arXiv 1904.01169), tables 1 to 3; last row: trained and measured here; '
@@ -139,7 +130,7 @@ def draw_accuracy_cost() -> Figure:
     path = ROOT / 'scripts/results/evidence_cifar100.json'
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), gridspec_kw={'width_ratios': [1.5, 1]})
     for title, name, top1, _ in PAPER:
-        macs = cost(name)[1]
+        macs = cost(name)[1] / 1e9
         baseline = title == 'ResNet-50'
         left.scatter(macs, top1, color='#c05621' if baseline else '#2b6cb0', s=28, zorder=3)
         left.annotate(title, (macs, top1), xytext=(5, 3), textcoords='offset points', fontsize=7, color=diagrams.INK)

@@ -10,23 +10,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Dict, List
 
 import timm
 import torch
+from classify import load_model
 from timm.utils import ParseKwargs
 
-import timm_res2net
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
 from timm_res2net.receptive_fields import Layer, effective_receptive_field, receptive_fields, side_of_share, table
-
-
-def load(name: str, kwargs: Dict[str, Any], weights: bool) -> torch.nn.Module:
-    """A registered name, with its weights if they matter, `hf-hub:`, `local-dir:` or a checkpoint file."""
-    if Path(name).is_file():
-        return timm_res2net.load_checkpoint(name).eval()
-    weights = weights and not kwargs and (':' in name or timm.models.is_model_pretrained(name))
-    return timm.create_model(name, pretrained=weights, **kwargs).eval()
 
 
 def plot(fields: Dict[str, List[Layer]], effective: Dict[str, torch.Tensor], path: Path) -> None:
@@ -69,7 +61,10 @@ def main() -> int:
     answer = {}
     try:
         for name in args.models:
-            model = load(name, args.model_kwargs, args.effective)
+            # weights only where they matter and there are any
+            weights = args.effective and not args.model_kwargs and (
+                ':' in name or timm.models.is_model_pretrained(name))
+            model = load_model(name, weights, **args.model_kwargs)
             fields[name] = receptive_fields(model)
             answer[name] = {
                 'layers': [{

@@ -5,13 +5,10 @@ RUN is the output folder of timm's train.py, run with a recipe of scripts/recipe
 it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not finished.
 """
 import argparse
-import csv
 import datetime
 import hashlib
 import json
-import os
 import platform
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +19,8 @@ import timm
 import torch
 import yaml
 from evaluate import evaluate
+from evidence import history
+from machine import processor
 
 import timm_res2net
 from timm_res2net.shipped import WEIGHTS
@@ -36,13 +35,6 @@ def check_recipe(run: Dict[str, Any], recipe: Dict[str, Any]) -> None:
         raise ValueError(f'the run is not the recipe, (run, recipe): {different}')
 
 
-def machine() -> str:
-    """Processor and cores, without a host's name."""
-    info = Path('/proc/cpuinfo')
-    found = re.search(r'model name\s*: (.*)', info.read_text()) if info.is_file() else None
-    return f'{os.cpu_count()} cores of {found.group(1) if found else platform.processor() or platform.machine()}'
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', type=Path, metavar='RUN')
@@ -54,10 +46,9 @@ def main() -> int:
     recipe = yaml.safe_load(args.recipe.read_text())
     check_recipe(run, recipe)
     epochs = recipe['epochs'] + (recipe['warmup_epochs'] if recipe.get('warmup_prefix') else 0)
-    with open(args.run / 'summary.csv') as file:
-        rows = [row for row in csv.DictReader(file) if row['epoch'] != 'epoch']  # a resumed run writes a header again
-    if int(rows[-1]['epoch']) != epochs - 1:
-        raise ValueError(f'the run ended at epoch {rows[-1]["epoch"]} of {epochs} counted from 0, resume it first')
+    rows = history(args.run)
+    if len(rows) < epochs:
+        raise ValueError(f'the run has finished {len(rows)} of {epochs} epochs, resume it first')
 
     measured = {}
     for averaged in (True, False):
@@ -88,7 +79,7 @@ def main() -> int:
         'seed': run['seed'],
         'device': run['device'],
         'precision': run['amp_dtype'] if run['amp'] else 'float32',
-        'machine': machine(),
+        'machine': processor(),
         'versions': {'python': platform.python_version(), 'torch': torch.__version__, 'timm': timm.__version__},
         'date': datetime.date.today().isoformat(),
         'license': 'apache-2.0',

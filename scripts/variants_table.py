@@ -5,6 +5,7 @@ Parameters and multiply-accumulates (MACs) are counted on the meta device at eac
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, Optional, Tuple
 
 import timm
 import torch
@@ -16,6 +17,16 @@ README = Path(__file__).resolve().parent.parent / 'README.md'
 BEGIN, END = '<!-- variants: begin -->\n', '<!-- variants: end -->\n'
 
 
+def cost(name: str, size: Optional[int] = None, **kwargs: Any) -> Tuple[int, float]:
+    """Parameters and MACs of one image, of the model's own size or of `size`, counted on the meta device."""
+    model = timm.create_model(name, device='meta', **kwargs).eval()
+    channels, height, width = model.pretrained_cfg['input_size']
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model(torch.empty(1, channels, size or height, size or width, device='meta'))
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2
+
+
 def table() -> str:
     """The Markdown table: one row a variant, with its description, size, cost, input and pretrained weights."""
     rows = [
@@ -23,17 +34,12 @@ def table() -> str:
         '| --- | --- | ---: | ---: | ---: | --- |',
     ]
     for name in timm.list_models(module='res2net_custom'):
-        model = timm.create_model(name, device='meta').eval()
-        cfg = model.pretrained_cfg
-        counter = FlopCounterMode(display=False)
-        with counter:
-            model(torch.empty(1, *cfg['input_size'], device='meta'))
+        cfg = timm.get_pretrained_cfg(name)
+        parameters, macs = cost(name)
         what = timm.models.model_entrypoint(name).__doc__.split('\n')[0].rstrip('.')
-        parameters = sum(p.numel() for p in model.parameters())
-        weights = cfg.get('hf_hub_id') or ('ships with the package' if cfg.get('file') else '-')
+        weights = cfg.hf_hub_id or ('ships with the package' if cfg.file else '-')
         rows.append(
-            f'| `{name}` | {what} | {parameters:,} | {counter.get_total_flops() / 2e9:.2f} | {cfg["input_size"][-1]} '
-            f'| {weights} |')
+            f'| `{name}` | {what} | {parameters:,} | {macs / 1e9:.2f} | {cfg.input_size[-1]} | {weights} |')
     return '\n'.join(rows) + '\n'
 
 

@@ -270,6 +270,7 @@ def test_norms_that_do_not_fold_are_exported_as_they_are(tmp_path):
     (dict(format='onnx'), r"must end in '\.onnx'"),
     (dict(format='aotinductor', dynamic_size=True), 'dynamic_size'),
     (dict(format='torch', batch_size=0), 'batch_size=0'),
+    (dict(format='torch', calibration=0), 'calibration=0'),
     (dict(format='torch', images='/nowhere'), 'not a folder'),
     (dict(format='torch', images=torch.zeros(2, 3, 8, 8)), 'uint8'),
 ])
@@ -297,6 +298,25 @@ def test_a_file_that_disagrees_is_not_left(model, tmp_path, monkeypatch):
     with pytest.raises(deploy.ExportError, match='differs from the model'):
         deploy.export(model, tmp_path / 'model.pt2', 'torch', 'bf16', image_size=SIZE, images=images(4))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_check_is_against_the_model_and_not_its_folded_copy(model, tmp_path, monkeypatch):
+    def wrong(model):
+        model = fold(model)
+        model.fc.bias.data += 1
+        return model
+    monkeypatch.setattr(exporting, 'fold', wrong)
+    with pytest.raises(deploy.ExportError, match='differs from the model'):
+        deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_int8_calibrates_with_fewer_images_than_a_batch(model, tmp_path):
+    pytest.importorskip('torchao')
+    report = deploy.export(
+        model, tmp_path / 'model.pt2', 'torch', 'int8', batch_size=16, image_size=SIZE, images=images(6))
+    assert report.error <= TOLERANCE['int8']
 
 
 def test_load_refuses(model, tmp_path):

@@ -81,10 +81,10 @@ def test_the_evidence_table_compares_equal_costs():
         import evidence
     finally:
         sys.path.pop(0)
-    parameters, macs = evidence.cost(evidence.ROWS['scale 4'][0])
+    parameters, macs = evidence.cost(evidence.MODEL, **evidence.ROWS['scale 4'][0])
     for name, (kwargs, _) in evidence.ROWS.items():
         if 'SE' not in name:
-            p, m = evidence.cost(kwargs)
+            p, m = evidence.cost(evidence.MODEL, **kwargs)
             assert abs(p / parameters - 1) <= 0.02 and abs(m / macs - 1) <= 0.02, name
 
 

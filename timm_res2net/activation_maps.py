@@ -8,6 +8,8 @@ from typing import Optional, Sequence, Tuple
 import torch
 from torch import nn
 
+from .arguments import find_layer
+
 METHODS = {
     'gradcam': 'GradCAM', 'gradcam++': 'GradCAMPlusPlus', 'layercam': 'LayerCAM', 'eigencam': 'EigenCAM',
     'scorecam': 'ScoreCAM', 'xgradcam': 'XGradCAM'}
@@ -45,11 +47,8 @@ def class_activation_maps(
         raise ImportError("class activation maps need grad-cam: pip install 'timm-res2net[figures]'") from error
     if method not in METHODS:
         raise ValueError(f'method={method!r} must be one of {", ".join(METHODS)}.')
-    modules = dict(model.named_modules())
     layer = layer or last_stage(model)
-    if layer not in modules:
-        children = ', '.join(n for n, _ in model.named_children())
-        raise ValueError(f'layer={layer!r} is not in the model, choose from {children} and what they hold.')
+    module = find_layer(model, layer)
     if not getattr(model, 'num_classes', 0):
         raise ValueError('The model has no classifier, so there is no class to map.')
     if classes is not None:
@@ -62,7 +61,7 @@ def class_activation_maps(
     training = model.training
     model.eval()
     try:
-        with getattr(pytorch_grad_cam, METHODS[method])(model, [modules[layer]]) as cam:
+        with getattr(pytorch_grad_cam, METHODS[method])(model, [module]) as cam:
             maps = cam(input_tensor=images, targets=targets)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a block or a stage.') from error

@@ -131,6 +131,15 @@ def create_act(act_layer: Any, inplace: bool = True, device=None, dtype=None) ->
     return act.to(device=device, dtype=dtype)  # some have parameters
 
 
+def find_layer(model: nn.Module, layer: str) -> nn.Module:
+    """The module of that name in a model."""
+    modules = dict(model.named_modules())
+    if layer not in modules:
+        children = ', '.join(n for n, _ in model.named_children())
+        raise ValueError(f'layer={layer!r} is not in the model, choose from {children} and what they hold.')
+    return modules[layer]
+
+
 def create_norm(channels: int, norm_layer: Callable[..., nn.Module], **dd) -> nn.Module:
     """Create a norm over `channels` channels, naming `norm_layer` if it cannot be made."""
     if getattr(norm_layer, 'func', None) is create_norm:  # a network has guarded it already

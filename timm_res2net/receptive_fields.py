@@ -20,6 +20,7 @@ from timm.layers import BlurPool2d
 from timm.models.dla import DlaTree
 from torch import nn
 
+from .arguments import find_layer
 from .blocks import Res2NetBlock
 from .cifar import Res2NetCifar
 from .networks import Res2Net, Res2NetDla
@@ -206,16 +207,12 @@ def effective_receptive_field(model: nn.Module, images: torch.Tensor, layer: Opt
     Raises:
         ValueError: There is no such layer, or it returns no map.
     """
-    modules = dict(model.named_modules())
-    if layer is not None and layer not in modules:
-        children = ', '.join(n for n, _ in model.named_children())
-        raise ValueError(f'layer={layer!r} is not in the model, choose from {children} and what they hold.')
     images = images.detach().clone().requires_grad_()
     if layer is None:
         out = model.forward_features(images)
     else:
         seen: List[torch.Tensor] = []
-        handle = modules[layer].register_forward_hook(lambda _, args, y: seen.append(y))
+        handle = find_layer(model, layer).register_forward_hook(lambda _, args, y: seen.append(y))
         try:
             model.forward_features(images)
         finally:

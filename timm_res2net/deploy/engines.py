@@ -116,25 +116,35 @@ def load_torch(path: Path) -> Tuple[Callable, Optional[str]]:
     return run, texts[0]
 
 
-def load_onnx(path: Path) -> Tuple[Callable, Optional[str]]:
+def onnx_session(path: Path) -> Any:
+    """ONNX Runtime's session on the CPU, with as many threads as torch has."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+
+
+def load_onnx(path: Path) -> Tuple[Callable, Optional[str]]:
+    session = onnx_session(path)
     text = session.get_modelmeta().custom_metadata_map.get(METADATA)
     return lambda x: torch.from_numpy(session.run(None, {'x': x.contiguous().numpy()})[0]), text
 
 
+def openvino_request(model: Any, precision: str) -> Any:
+    """OpenVINO's inference request on the CPU, with as many threads as torch has; `precision` is one of export's."""
+    import openvino
+    return openvino.Core().compile_model(model, 'CPU', {
+        'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', 'PERFORMANCE_HINT': 'LATENCY',
+        'INFERENCE_NUM_THREADS': torch.get_num_threads()}).create_infer_request()
+
+
 def load_openvino(path: Path) -> Tuple[Callable, Optional[str]]:
     import openvino
-    core = openvino.Core()
-    model = core.read_model(path)
-    text = model.get_rt_info(METADATA).astype(str) if model.has_rt_info(METADATA) else None
-    precision = 'bf16' if text and json.loads(text)['precision'] == 'bf16' else 'f32'
-    compiled = core.compile_model(model, 'CPU', {
-        'INFERENCE_PRECISION_HINT': precision, 'PERFORMANCE_HINT': 'LATENCY',
-        'INFERENCE_NUM_THREADS': torch.get_num_threads()})
-    request = compiled.create_infer_request()
+    model = openvino.Core().read_model(path)
+    if not model.has_rt_info(METADATA):
+        return None, None
+    text = model.get_rt_info(METADATA).astype(str)
+    request = openvino_request(model, json.loads(text)['precision'])
     return lambda x: torch.from_numpy(request.infer([x.contiguous().numpy()])[0].copy()), text
 
 

@@ -106,6 +106,7 @@ def export(
     path = Path(path)
     check_choice('format', format, tuple(FORMATS))
     check_choice('precision', precision, tuple(PRECISIONS))
+    check_int('calibration', calibration)
     if path.suffix != FORMATS[format]:
         raise ValueError(f"path={str(path)!r} must end in {FORMATS[format]!r} for format={format!r}.")
     if (format, precision) == ('onnx', 'bf16'):
@@ -129,9 +130,10 @@ def export(
         raise TypeError('A feature extractor (features_only=True) returns several maps; export the whole model.')
     config = data_config(model, image_size)
     pixels = read_pixels(images, config, max(calibration, 32) if precision == 'int8' else 32)
-    graph = _inference_copy(model)
+    device = next(model.parameters()).device
     with torch.no_grad():
-        expected = torch.cat([graph(normalise(p, config)) for p in pixels.split(8)])
+        expected = torch.cat([model(normalise(p.to(device), config)).cpu().float() for p in pixels.split(8)])
+    graph = _inference_copy(model)
     inputs = pixels.permute(0, 2, 3, 1).contiguous() if pixels_in else normalise(pixels, config)
     c, h, w = config['input_size']
     h, w = (None, None) if dynamic_size else (h, w)
@@ -150,7 +152,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as scratch, _quiet():
         new = Path(scratch) / path.name
         try:
-            _WRITERS[format](graph.eval(), new, precision, inputs, calibration, batch_size, metadata)
+            _WRITERS[format](graph.eval(), new, inputs[:calibration], metadata)
             outputs = load(new)(inputs)
         except ImportError:
             raise
@@ -196,26 +198,24 @@ def _quiet():
         yield
 
 
-def _program(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[int], metadata: Dict[str, Any]):
+def _program(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:
     """torch.export's program of a graph, for a fixed or any batch size and image size."""
-    any_size = torch.export.Dim.DYNAMIC
-    dynamic = {i: any_size for i, n in enumerate(metadata['shape']) if n is None}
-    x = inputs[:1].expand(batch_size or 2, *inputs.shape[1:]).contiguous()
+    dynamic = {i: torch.export.Dim.DYNAMIC for i, n in enumerate(metadata['shape']) if n is None}
+    x = inputs[:1].expand(metadata['shape'][0] or 2, *inputs.shape[1:]).contiguous()
     with torch.no_grad():
-        return torch.export.export(graph, (x,), dynamic_shapes=({**dynamic},) if dynamic else None)
+        return torch.export.export(graph, (x,), dynamic_shapes=(dynamic,) if dynamic else None)
 
 
-def _quantized(graph, precision, inputs, calibration, batch_size, metadata):
+def _quantized(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:
     """The program, quantized by PT2E for int8."""
-    program = _program(graph, inputs, batch_size, metadata)
-    if precision != 'int8':
+    program = _program(graph, inputs, metadata)
+    if metadata['precision'] != 'int8':
         return program
-    quantized = quantize_graph(program.module(), inputs[:calibration], batch_size)
-    return _program(quantized, inputs, batch_size, metadata)
+    return _program(quantize_graph(program.module(), inputs, metadata['shape'][0]), inputs, metadata)
 
 
-def _write_aotinductor(graph, path, precision, inputs, calibration, batch_size, metadata):
-    program = _quantized(graph, precision, inputs, calibration, batch_size, metadata)
+def _write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
+    program = _quantized(graph, inputs, metadata)
     text = json.dumps({**metadata, 'torch': torch.__version__}).encode().hex()  # it becomes a C string
     torch._inductor.aoti_compile_and_package(
         program, package_path=str(path), inductor_configs={
@@ -225,29 +225,29 @@ def _write_aotinductor(graph, path, precision, inputs, calibration, batch_size, 
         })
 
 
-def _write_torch(graph, path, precision, inputs, calibration, batch_size, metadata):
-    program = _quantized(graph, precision, inputs, calibration, batch_size, metadata)
+def _write_torch(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
+    program = _quantized(graph, inputs, metadata)
     torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
 
 
-def _write_onnx(graph, path, precision, inputs, calibration, batch_size, metadata):
+def _write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
     import onnx
-    full = path.with_name('full.onnx') if precision == 'int8' else path
-    torch.onnx.export(_program(graph, inputs, batch_size, metadata), (), full, dynamo=True, external_data=False,
+    full = path.with_name('full.onnx') if metadata['precision'] == 'int8' else path
+    torch.onnx.export(_program(graph, inputs, metadata), (), full, dynamo=True, external_data=False,
                       input_names=['x'], output_names=['y'], verbose=False)
-    if precision == 'int8':
-        quantize_onnx(full, path, inputs[:calibration])
+    if full != path:
+        quantize_onnx(full, path, inputs)
     file = onnx.load(path)
     file.metadata_props.add(key=METADATA, value=json.dumps(metadata))
     onnx.save(file, path)
 
 
-def _write_openvino(graph, path, precision, inputs, calibration, batch_size, metadata):
+def _write_openvino(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
     import openvino
-    model = openvino.convert_model(_program(graph, inputs, batch_size, metadata))
+    model = openvino.convert_model(_program(graph, inputs, metadata))
     model.reshape({0: openvino.PartialShape([-1 if n is None else n for n in metadata['shape']])})
-    if precision == 'int8':
-        model = quantize_openvino(model, inputs[:calibration])
+    if metadata['precision'] == 'int8':
+        model = quantize_openvino(model, inputs)
     model.set_rt_info(json.dumps(metadata), METADATA)
     openvino.save_model(model, path, compress_to_fp16=False)
 

@@ -4,7 +4,7 @@ Three ways to the same arithmetic, one for each engine: torchao's PT2E with the 
 Runtime's static quantization, and NNCF for OpenVINO.
 """
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 import torch
 from torch import nn
@@ -24,10 +24,15 @@ def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
     prepared = prepare_pt2e(graph, quantizer)
     with torch.no_grad():
-        for x in inputs.split(batch_size or 16):
-            if len(x) == batch_size or batch_size is None:
-                prepared(x)
+        for x in _batches(inputs, batch_size or 16):
+            prepared(x)
     return convert_pt2e(prepared)
+
+
+def _batches(inputs: torch.Tensor, size: int) -> Tuple[torch.Tensor, ...]:
+    """All inputs in batches of one size, the first ones again to fill the last."""
+    count = -(-len(inputs) // size) * size
+    return inputs[torch.arange(count) % len(inputs)].split(size)
 
 
 def quantize_onnx(source: Path, target: Path, inputs: torch.Tensor) -> None:
