@@ -1,7 +1,15 @@
-"""Shared by all tests: the same seed and one thread for each."""
+"""Shared by all tests: the same seed and one thread for each, and a Hub with its clients."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from loopback_hub import LoopbackHub
 
+HERE = Path(__file__).parent
 torch.set_num_threads(1)  # the networks are small: more threads than that cost more than they bring
 
 
@@ -15,3 +23,31 @@ def fresh_dynamo():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+
+
+@pytest.fixture(scope='module')
+def hub():
+    with LoopbackHub() as hub:
+        yield hub
+
+
+@pytest.fixture(scope='module')
+def hub_env(hub, tmp_path_factory):
+    """Environment of a process whose huggingface_hub talks to `hub`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(('HF_', 'HUGGING'))}
+    return {
+        **kept, 'HF_ENDPOINT': hub.url, 'HF_HOME': str(tmp_path_factory.mktemp('home')), 'HF_HUB_DISABLE_XET': '1',
+        'HF_HUB_DISABLE_TELEMETRY': '1', 'HF_HUB_DISABLE_PROGRESS_BARS': '1', 'HF_HUB_DOWNLOAD_TIMEOUT': '3',
+        'HF_HUB_ETAG_TIMEOUT': '3'}
+
+
+@pytest.fixture(scope='module')
+def client(hub_env):
+    """Run scenarios of hub_client.py in a process and return their results."""
+    def run(scenarios, *args, file='hub_client.py', **env):
+        done = subprocess.run(
+            [sys.executable, str(HERE / file), scenarios, *map(json.dumps, args)], env={**hub_env, **env},
+            capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+    return run

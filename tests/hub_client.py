@@ -236,6 +236,12 @@ def away():
     return {'pull': message(from_hub, 'alice/other'), 'push': message(push_to_hub, make(), 'alice/good')}
 
 
+def odd_configs(count):
+    """What `from_hub` says of repositories whose config.json somebody wrote by hand."""
+    from timm_res2net import from_hub
+    return [message(from_hub, f'alice/odd{i}', num_classes=3) for i in range(count)]
+
+
 def push_as_timm():
     from timm_res2net import push_to_hub
     torch.manual_seed(0)

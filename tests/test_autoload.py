@@ -52,9 +52,10 @@ def test_enable_use_disable(environment):
     # asking whether timm is there, as transformers does, must not use the hook up; nor does importing ours first
     look = "import importlib.util; assert importlib.util.find_spec('timm').loader.get_source('timm'); "
     assert environment.run(look + ASK).stdout == 'True\n'
-    assert environment.run('import timm_res2net, timm.data, importlib; importlib.reload(timm); ' + ASK).stdout == 'True\n'
+    again = 'import timm_res2net, timm.data, importlib; importlib.reload(timm); '
+    assert environment.run(again + ASK).stdout == 'True\n'
     spawned = ("import multiprocessing as mp, timm\nif __name__ == '__main__':\n"
-               "    with mp.get_context('spawn').Pool(1) as pool: print(pool.apply(timm.is_model, ('%s',)))" % VARIANT)
+               f"    with mp.get_context('spawn').Pool(1) as pool: print(pool.apply(timm.is_model, ('{VARIANT}',)))")
     script = environment.site / 'spawned.py'
     script.write_text(spawned)
     done = subprocess.run([environment.python, script], capture_output=True, text=True)

@@ -1,41 +1,13 @@
 """The Hub, against a real HTTP server that speaks its API, driven by the real client and by plain timm."""
+import copy
 import json
-import os
+import random
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import yaml
 from loopback_hub import LoopbackHub
-
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope='module')
-def hub():
-    with LoopbackHub() as hub:
-        yield hub
-
-
-@pytest.fixture(scope='module')
-def client(hub, tmp_path_factory):
-    """Run scenarios of hub_client.py in a process and return their results."""
-    home = tmp_path_factory.mktemp('home')
-
-    def run(scenarios, *args, file='hub_client.py', **env):
-        settings = {k: v for k, v in os.environ.items() if not k.startswith(('HF_', 'HUGGING'))}
-        settings.update({
-            'HF_ENDPOINT': hub.url, 'HF_HOME': str(home), 'HF_HUB_DISABLE_XET': '1', 'HF_HUB_DISABLE_TELEMETRY': '1',
-            'HF_HUB_DISABLE_PROGRESS_BARS': '1', 'HF_HUB_DOWNLOAD_TIMEOUT': '3', 'HF_HUB_ETAG_TIMEOUT': '3', **env})
-        done = subprocess.run(
-            [sys.executable, str(HERE / file), scenarios, *map(json.dumps, args)], env=settings,
-            capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stderr[-4000:]
-        return json.loads(done.stdout.splitlines()[-1])
-    return run
 
 
 @pytest.fixture(scope='module')
@@ -228,3 +200,26 @@ def test_all_faults(client):
     for step in PUSH_STEPS + PULL_STEPS:
         for kind in (401, 403, 404, 429, 503, 'drop'):  # what never ends is an error
             assert outcomes[step, kind, None] != 'no error', (step, kind)
+
+
+def test_odd_configs(hub, client, alice):
+    """Anything may be in a config.json: the model comes, or an error of the kinds that `from_hub` promises."""
+    files = {path: data for path, (data, _) in hub.repos['alice/good'].files().items()}
+    good = json.loads(files['config.json'])
+    rng = random.Random(0)
+    odd = [None, True, 0, -1, 7, 2.5, '', 'text', [], [1], {}, {'a': 1}, [None], 'res2net50_26w_4s_custom']
+    configs = [good, *odd]
+    for _ in range(60):
+        config = copy.deepcopy(good)
+        for _ in range(rng.randint(1, 2)):
+            place = config if rng.random() < 0.4 else config[rng.choice(['pretrained_cfg', 'model_args'])]
+            if isinstance(place, dict):
+                place[rng.choice([*place, 'extra'])] = rng.choice(odd)
+        configs.append(config)
+    for i, config in enumerate(configs):
+        hub.put_repo(f'alice/odd{i}', {**files, 'config.json': json.dumps(config).encode()})
+    messages = result(client('odd_configs', len(configs), HF_TOKEN='hf_alice'), 'odd_configs')
+    assert messages[0] == 'no error'
+    assert sum(m != 'no error' for m in messages) > len(configs) / 3
+    for config, message in zip(configs, messages, strict=True):
+        assert message.split(':')[0] in ('no error', 'HubError', 'TypeError', 'ValueError'), (config, message)

@@ -3,7 +3,7 @@
 Selvaraju et al., `Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization`,
 https://arxiv.org/abs/1610.02391; the Res2Net paper's figure 4 compares such maps of ResNet-50 and Res2Net-50.
 """
-from typing import Optional, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ METHODS = {
     'scorecam': 'ScoreCAM', 'xgradcam': 'XGradCAM'}
 
 
-def last_stage(model: nn.Module) -> str:
+def last_stage(model: Any) -> str:
     """Name of the module with the last map of a model."""
     return model.feature_info[-1]['module']
 
@@ -49,13 +49,14 @@ def class_activation_maps(
         raise ValueError(f'method={method!r} must be one of {", ".join(METHODS)}.')
     layer = layer or last_stage(model)
     module = find_layer(model, layer)
-    if not getattr(model, 'num_classes', 0):
+    num_classes = getattr(model, 'num_classes', 0)
+    if not num_classes:
         raise ValueError('The model has no classifier, so there is no class to map.')
     if classes is not None:
-        wrong = [c for c in classes if not 0 <= c < model.num_classes]
+        wrong = [c for c in classes if not 0 <= c < num_classes]
         if wrong or len(classes) != len(images):
             raise ValueError(
-                f'classes={list(classes)!r} must be {len(images)} numbers from 0 to {model.num_classes - 1}, one per '
+                f'classes={list(classes)!r} must be {len(images)} numbers from 0 to {num_classes - 1}, one per '
                 'image.')
     targets = None if classes is None else [ClassifierOutputTarget(c) for c in classes]
     training = model.training

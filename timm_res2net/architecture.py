@@ -70,12 +70,12 @@ class Recognised:
 
     def __init__(self, state: Dict[str, Tensor], paddle: bool = False) -> None:
         self.shapes = {k: tuple(v.shape) for k, v in state.items()}
+        self.cls: Type[nn.Module] = Res2NetDla
+        self.arguments: Dict[str, Any] = {}
         if 'base_layer.0.weight' in state:
-            self.cls, self.arguments = Res2NetDla, {}
             blocks = self._dla()
         elif 'layer1.0.conv1.weight' in state and any(k.startswith('layer3.') for k in state):
             self.cls = Res2Net if any(k.startswith('layer4.') for k in state) else Res2NetCifar
-            self.arguments = {}
             blocks = self._resnet()
         else:
             raise CheckpointError(
@@ -132,7 +132,7 @@ class Recognised:
         return [f'layer{s + 1}.0.' for s in range(stages)]
 
     def _dla(self) -> List[str]:
-        args, blocks = self.arguments, []
+        args, blocks = self.arguments, []  # type: Dict[str, Any], List[str]
         first, args['in_chans'] = self._shape('base_layer.0.weight')[:2]
         levels = [sum(len(v) == 4 for k, v in self.shapes.items() if k.startswith(f'level{i}.')) for i in (0, 1)]
         channels = [self._shape(f'level{i}.0.weight')[0] for i in (0, 1)]
@@ -162,8 +162,8 @@ class Recognised:
     def _attention(self, blocks: Sequence[str]) -> None:
         for position, module in (('output', 'se.'), ('split', 'split_attn.')):
             for parameter, layer in _ATTENTION.items():
-                shapes = [self.shapes.get(b + module + parameter) for b in blocks]
-                if shapes[0] is None or None in shapes:
+                shapes = [self.shapes[b + module + parameter] for b in blocks if b + module + parameter in self.shapes]
+                if not shapes or len(shapes) < len(blocks):
                     continue
                 self.arguments.update(attn_layer=layer, attn_position=position)
                 if layer == 'se':
@@ -241,12 +241,12 @@ def match(found: Recognised, hint: Tuple[str, Dict[str, Any]] = ('', {})) -> Tup
         if found.matches(cls, defaults):
             return name, {k: v for k, v in head.items() if v != complete(cls, defaults)[k]}
     target = complete(found.cls, {**found.arguments, 'base_width': found.smallest_base_width()})
-    best = None
+    best: Tuple[str, Dict[str, Any]] = (FREE_FORM, target)
     for name in names:
         cls, defaults = described[name]
         if cls is found.cls and (name == FREE_FORM or cls is not Res2Net):
             full = complete(cls, defaults)
             differing = {k: v for k, v in target.items() if v != full[k]}
-            if best is None or len(differing) < len(best[1]):
+            if len(differing) < len(best[1]):
                 best = name, differing
     return best

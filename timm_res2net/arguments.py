@@ -29,7 +29,8 @@ def check_int(name: str, value: Any, minimum: int = 1) -> int:
 
 def check_real(name: str, value: Any, low: float, high: float = math.inf) -> float:
     """Return `value` if it is a finite number with `low <= value < high`."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number:
         raise TypeError(f'{name}={value!r} must be a number.')
     if not (math.isfinite(value) and low <= value < high):
         raise ValueError(f'{name}={value!r} must be a finite number in [{low}, {high}).')
@@ -140,7 +141,7 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
     return modules[layer]
 
 
-def create_norm(channels: int, norm_layer: Callable[..., nn.Module], **dd) -> nn.Module:
+def create_norm(channels: int, norm_layer: Any, **dd) -> nn.Module:
     """Create a norm over `channels` channels, naming `norm_layer` if it cannot be made."""
     if getattr(norm_layer, 'func', None) is create_norm:  # a network has guarded it already
         return norm_layer(channels, **dd)

@@ -4,7 +4,7 @@ A block is 1x1 convolution -> split -> 1x1 convolution (paper, figure 2b), each 
 The blocks extend `HierarchicalSplit` rather than hold one so that their parameters keep the names of published weights
 (`layer1.0.convs.0.weight`), which therefore load as they are.
 """
-from typing import Callable, Iterator, List, Optional, Type
+from typing import Callable, Iterator, List, Optional, Type, cast
 
 import torch
 from timm.layers import LayerType, create_aa
@@ -84,8 +84,9 @@ class Res2NetBlock(HierarchicalSplit):
         self.conv1 = nn.Conv2d(in_chs, width * scale, kernel_size=1, stride=conv1_stride, bias=False, **dd)
         self.bn1 = create_norm(width * scale, norm_layer, **dd)
         self.act1 = create_act(act_layer, **dd)
-        self.aa1 = create_aa(
-            aa_layer, channels=width * scale, stride=stride, enable=aa_layer is not None and not in_split, **dd)
+        in_conv1 = aa_layer is not None and not in_split
+        self.aa1 = cast(nn.Module, create_aa(
+            aa_layer or nn.Identity, channels=width * scale, stride=stride, enable=in_conv1, **dd))
 
         self.conv3 = nn.Conv2d(width * scale, out_chs, kernel_size=1, bias=False, **dd)
         self.bn3 = create_norm(out_chs, norm_layer, **dd)
@@ -94,13 +95,14 @@ class Res2NetBlock(HierarchicalSplit):
             self.split_attn = create_attention(attn_layer, width * scale, rd_ratio, **dd)
         else:
             self.se = create_attention(attn_layer, out_chs, rd_ratio, **dd)
-        self.drop_block = nn.Identity()
+        self.drop_block: nn.Module = nn.Identity()
         self.act3 = create_act(act_layer, **dd)
 
     def zero_init_last(self) -> None:
         """Zero the last norm's weight, so that the block starts as its shortcut."""
-        if getattr(self.bn3, 'weight', None) is not None:
-            nn.init.zeros_(self.bn3.weight)
+        weight = getattr(self.bn3, 'weight', None)
+        if weight is not None:
+            nn.init.zeros_(weight)
 
     def conv_norm_acts(self) -> Iterator[ConvNormAct]:
         """The branch's convolutions with the norm and the activation that follow each."""

@@ -37,4 +37,4 @@ def install() -> None:
         return original(model, checkpoint_path, use_ema, device, strict, remap, filter_fn, **kwargs)
 
     for module in (timm.models._helpers, timm.models._factory, timm.models):
-        module.load_checkpoint = load
+        module.load_checkpoint = load  # type: ignore[attr-defined]

@@ -121,8 +121,8 @@ def _check_form(renamed: Renamed, model: nn.Module) -> None:
         return
     try:
         name, arguments = match(Recognised(renamed.state, paddle=True))
-        arguments = ''.join(f', {k}={v!r}' for k, v in arguments.items())
-        right = f'timm.create_model({name!r}{arguments})'
+        listed = ''.join(f', {k}={v!r}' for k, v in arguments.items())
+        right = f'timm.create_model({name!r}{listed})'
     except CheckpointError:
         right = "a model with first_block='paddle'"
     raise CheckpointError(
@@ -231,28 +231,29 @@ def load_checkpoint(
     if model is not None and (variant is not None or kwargs):
         raise TypeError('load_checkpoint takes either a model, or a variant and arguments to build one from.')
     raw = read_checkpoint(path, use_ema)
+    network: Any = model
     try:
         renamed = to_native(raw.state)
         info = None
-        if model is None:
+        if network is None:
             info = _recognise(raw, renamed, variant)
-            model = timm.create_model(info.architecture, **{**info.model_args, **kwargs})
-            model.pretrained_cfg.update(  # it describes the weights that the model now has
+            network = timm.create_model(info.architecture, **{**info.model_args, **kwargs})
+            network.pretrained_cfg.update(  # it describes the weights that the network now has
                 num_classes=info.num_classes,
-                input_size=(info.in_chans, *model.pretrained_cfg['input_size'][1:]),
+                input_size=(info.in_chans, *network.pretrained_cfg['input_size'][1:]),
                 license='unknown',
             )
-            model.pretrained_cfg.pop('tag', None)
-        _check_form(renamed, model)
-        check_state(renamed.state, model, layout=renamed.layout)
+            network.pretrained_cfg.pop('tag', None)
+        _check_form(renamed, network)
+        check_state(renamed.state, network, layout=renamed.layout)
         if info is None:
-            cfg = getattr(model, 'pretrained_cfg', None) or {}
+            cfg = getattr(network, 'pretrained_cfg', None) or {}
             info = _describe(
-                raw, renamed, cfg.get('architecture', type(model).__name__), getattr(model, 'model_args', {}),
-                model.num_classes, model.in_chans)
+                raw, renamed, cfg.get('architecture', type(network).__name__), getattr(network, 'model_args', {}),
+                network.num_classes, network.in_chans)
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from None
-    model.load_state_dict(renamed.state)
-    model.checkpoint_info = info
+    network.load_state_dict(renamed.state)
+    network.checkpoint_info = info
     _logger.info(f'{path}: {info}')
-    return model
+    return network

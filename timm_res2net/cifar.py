@@ -2,7 +2,7 @@
 
 Paper: `Res2Net: A New Multi-scale Backbone Architecture` - https://arxiv.org/abs/1904.01169, section 4.3.
 """
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple, Union
 
 import torch
 from timm.layers import LayerType, create_classifier
@@ -23,6 +23,10 @@ class Res2NetCifar(Foldable, ResNet):
     The paper's CIFAR form (section 4.3, after ResNeXt): a 3x3 stem without pool and three stages.
     """
     out_indices = (0, 1, 2)
+    if TYPE_CHECKING:
+        layer1: nn.Module
+        layer2: nn.Module
+        layer3: nn.Module
 
     def __init__(
             self,
@@ -85,10 +89,9 @@ class Res2NetCifar(Foldable, ResNet):
         self.conv1 = nn.Conv2d(in_chans, stem_width, kernel_size=3, stride=stem_stride, padding=1, bias=False, **dd)
         self.bn1 = stage_args['norm_layer'](stem_width, **dd)
         self.act1 = stage_args['act_layer'](inplace=True)
-        channels = stage_args.pop('channels')
         stages, feature_info = make_blocks(
-            (Res2NetBottleneck,) * 3,
-            channels,
+            (Res2NetBottleneck,) * 3,  # type: ignore[arg-type]  # timm's hints name its own blocks only
+            stage_args.pop('channels'),
             stage_args.pop('layers'),
             stem_width,
             output_stride=4 * output_stride // stem_stride,  # timm counts from an ImageNet stem of stride 4
@@ -100,7 +103,7 @@ class Res2NetCifar(Foldable, ResNet):
             self.add_module(name, stage)
         self.feature_info = [dict(f, reduction=f['reduction'] // 4 * stem_stride) for f in feature_info]
 
-        self.num_features = channels[-1] * Res2NetBottleneck.expansion
+        self.num_features = feature_info[-1]['num_chs']
         self.global_pool, self.fc = create_classifier(self.num_features, num_classes, pool_type=global_pool, **dd)
         self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
         self.init_weights(zero_init_last=check_bool('zero_init_last', zero_init_last))

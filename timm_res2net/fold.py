@@ -6,7 +6,7 @@ timm's `reparameterize_model` and the `--reparam` of its validate.py, benchmark.
 `reparameterize`.
 """
 import copy
-from typing import Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple, cast
 
 import torch
 from timm.layers import BlurPool2d
@@ -15,21 +15,22 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-ConvNormAct = Tuple[nn.Conv2d, nn.Module, Optional[nn.Module]]
+ConvNormAct = Tuple[nn.Conv2d, Any, Optional[nn.Module]]
 FOLDABLE = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
 
 def in_sequence(layers: nn.Sequential) -> Iterator[ConvNormAct]:
     """The convolutions of a Sequential with what follows them: a norm, then an activation or nothing."""
-    layers = list(layers)
-    for conv, norm, act in zip(layers, layers[1:], [*layers[2:], None], strict=False):
+    modules = list(layers)
+    for conv, norm, act in zip(modules, modules[1:], [*modules[2:], None], strict=False):
         if isinstance(conv, nn.Conv2d) and not isinstance(norm, (nn.Conv2d, nn.AvgPool2d, BlurPool2d)):
             yield conv, norm, act
 
 
 def conv_norm_acts(model: nn.Module) -> List[ConvNormAct]:
     """Every convolution of a model with the norm and, if there is one, the activation that follow it directly."""
-    found = []
+    found: List[ConvNormAct] = []
+    module: Any
     for module in model.modules():
         if isinstance(module, FoldHook):
             found += module.network[0].stem_conv_norm_act()
@@ -63,10 +64,9 @@ def fold_norms(model: nn.Module) -> None:
                 f'{norm} cannot be folded: only batch norms with running statistics are a convolution at inference, '
                 "use norm_layer='batchnorm2d'.")
     for conv, norm in pairs:
-        values = [None if v is None else v.detach().double() for v in (
-            conv.weight, conv.bias, norm.running_mean, norm.running_var)]
-        affine = [None if v is None else v.detach().double() for v in (norm.weight, norm.bias)]
-        weight, bias = fuse_conv_bn_weights(*values, norm.eps, *affine)
+        w, b, mean, var, gain, shift = (cast(torch.Tensor, v if v is None else v.detach().double()) for v in (
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias))
+        weight, bias = fuse_conv_bn_weights(w, b, mean, var, norm.eps, gain, shift)
         conv.weight = nn.Parameter(weight.to(conv.weight), requires_grad=False)
         conv.bias = nn.Parameter(bias.to(conv.weight), requires_grad=False)
         norm.__class__ = nn.Identity
@@ -97,7 +97,7 @@ class FoldHook(nn.Module):
     children of a network one after the other.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = (network,)  # not registered: the network is the parent
 
@@ -106,7 +106,7 @@ class FoldHook(nn.Module):
         """Put the hook before the other children."""
         children = dict(network._modules)
         network._modules.clear()
-        network.fold_hook = cls(network)
+        network._modules['fold_hook'] = cls(network)
         network._modules.update(children)
 
     def reparameterize(self) -> None:

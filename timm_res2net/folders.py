@@ -7,7 +7,7 @@ import copy
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import safetensors.torch
 import timm
@@ -22,6 +22,8 @@ from .writing import timm_architecture, to_timm, unwrapped
 
 __all__ = ['save_as_timm', 'save_folder']
 
+Network = Union[Res2Net, Res2NetCifar, Res2NetDla]
+
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 # what belongs to where weights came from, not to the weights
 _SOURCE_KEYS = (
@@ -29,7 +31,13 @@ _SOURCE_KEYS = (
     'label_descriptions')
 
 
-def save_folder(model: nn.Module, folder: Union[str, Path], overwrite: bool = False, as_timm: bool = False) -> Path:
+def save_folder(
+        model: nn.Module,
+        folder: Union[str, Path],
+        overwrite: bool = False,
+        as_timm: bool = False,
+        label_names: Union[Sequence[str], Mapping[int, str], None] = None,
+) -> Path:
     """Write model.safetensors and config.json, which `timm.create_model('local-dir:FOLDER', pretrained=True)` loads.
 
     The arguments that the model was created with are recorded, so a model created with `scale=8` comes back as such.
@@ -39,6 +47,7 @@ def save_folder(model: nn.Module, folder: Union[str, Path], overwrite: bool = Fa
         folder: Made, with its parents; it appears complete or not at all.
         overwrite: Replace a folder of that name that holds nothing else.
         as_timm: See `save_as_timm`.
+        label_names: One name per class, recorded for whoever loads the folder.
 
     Raises:
         FileExistsError: The folder exists, and `overwrite` is not set or there is more in it.
@@ -46,18 +55,19 @@ def save_folder(model: nn.Module, folder: Union[str, Path], overwrite: bool = Fa
             has no such network; the message names what stands in the way.
     """
     described = describe(model, as_timm)
-    return _write(folder, overwrite, lambda new: write_model(network_of(model), new, described))
+    labels = check_labels(network_of(model), label_names, None)
+    return _write(folder, overwrite, lambda new: write_model(network_of(model), new, described, labels))
 
 
-def save_as_timm(model: nn.Module, folder: Union[str, Path], overwrite: bool = False) -> Path:
+def save_as_timm(model: nn.Module, folder: Union[str, Path], overwrite: bool = False, **kwargs) -> Path:
     """Write a folder under timm's own architecture and names, for people without this package, equal to the last bit.
 
-    Args, errors: As `save_folder`.
+    Arguments, return value and errors: as `save_folder`.
     """
-    return save_folder(model, folder, overwrite, as_timm=True)
+    return save_folder(model, folder, overwrite, as_timm=True, **kwargs)
 
 
-def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], None]) -> Path:
+def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], Any]) -> Path:
     """Fill a temporary folder beside `folder` and move it there at the end, so that nothing half-done is left."""
     folder = Path(folder)
     if folder.exists() and not overwrite:
@@ -80,13 +90,13 @@ def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], Non
 
 def describe(model: nn.Module, as_timm: bool = False) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
     """Architecture, arguments and weights that make `model` again, checked to belong together; see `save_folder`."""
-    model = network_of(model)
-    described = _as_is(model)
-    return _as_timm(model) if as_timm else described
+    network = network_of(model)
+    described = _as_is(network)
+    return _as_timm(network) if as_timm else described
 
 
 def write_model(
-        model: nn.Module,
+        model: Network,
         folder: Path,
         described: Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]],
         labels: Optional[Dict[str, Any]] = None,
@@ -100,28 +110,41 @@ def write_model(
     return config
 
 
-def network_of(model: nn.Module) -> nn.Module:
+def check_labels(model: nn.Module, names: Any, descriptions: Any) -> Dict[str, Any]:
+    """The label entries of config.json."""
+    if names is None and descriptions is None:
+        return {}
+    if isinstance(names, str) or names is not None and len(names) != model.num_classes:
+        raise ValueError(
+            f'label_names has {len(names)} names for {model.num_classes} classes, give one name per class.')
+    if names is not None and not isinstance(names, Mapping):
+        names = [str(n) for n in names]
+    labels = {'label_names': names, 'label_descriptions': descriptions and dict(descriptions)}
+    return {k: v for k, v in labels.items() if v}
+
+
+def network_of(model: nn.Module) -> Network:
     """The model inside torch.compile and DistributedDataParallel, if it is one of ours and whole."""
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError('A scripted model has lost its arguments, push the model that was scripted.')
-    model = unwrapped(model)
-    if not isinstance(model, (Res2Net, Res2NetCifar, Res2NetDla)):
+    network = unwrapped(model)
+    if not isinstance(network, (Res2Net, Res2NetCifar, Res2NetDla)):
         raise TypeError(
-            f'{type(model).__name__} is not a model of timm_res2net. A feature extractor (features_only=True) has lost '
-            'its head: push the model made without it; for models of timm use timm.models.push_to_hf_hub.')
-    if not hasattr(model, 'model_args') or not is_model(model.pretrained_cfg.get('architecture') or ''):
+            f'{type(network).__name__} is not a model of timm_res2net. A feature extractor (features_only=True) has '
+            'lost its head: push the model made without it; for models of timm use timm.models.push_to_hf_hub.')
+    if not hasattr(network, 'model_args') or not is_model(network.pretrained_cfg.get('architecture') or ''):
         raise TypeError(
-            f'This {type(model).__name__} was not built by timm.create_model, so its architecture has no name: build '
+            f'This {type(network).__name__} was not built by timm.create_model, so its architecture has no name: build '
             "it as timm.create_model('res2net_custom', ...) and load the weights into that.")
-    return model
+    return network
 
 
-def _current(model: nn.Module) -> Dict[str, Any]:
+def _current(model: Network) -> Dict[str, Any]:
     """The arguments that `reset_classifier` may have changed since the model was built."""
     return {'num_classes': model.num_classes, 'in_chans': model.in_chans, 'global_pool': model.global_pool.pool_type}
 
 
-def _as_is(model: nn.Module) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
+def _as_is(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
     """Architecture, arguments and weights, checked to belong together."""
     architecture, args = model.pretrained_cfg['architecture'], {**model.model_args, **_current(model)}
     for name, value in args.items():
@@ -145,7 +168,7 @@ def _as_is(model: nn.Module) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tenso
     return architecture, args, state_dict
 
 
-def _as_timm(model: nn.Module) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
+def _as_timm(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
     """The same under timm's own name."""
     architecture = timm_architecture(model)
     if architecture is None:
@@ -161,7 +184,7 @@ def _portable(state_dict: Mapping[str, torch.Tensor]) -> Dict[str, torch.Tensor]
 
 
 def _write_config(
-        model: nn.Module,
+        model: Network,
         path: Path,
         architecture: str,
         args: Dict[str, Any],
@@ -170,7 +193,7 @@ def _write_config(
         data_config: Mapping[str, Any],
 ) -> Dict[str, Any]:
     """Write config.json as timm does, the same from every version of it, and return it."""
-    source = copy.copy(model)  # to describe these weights without touching the model
+    source: Any = copy.copy(model)  # to describe these weights without touching the model
     source._model_args = args
     source.pretrained_cfg = cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in _SOURCE_KEYS}
     cfg.update(architecture=architecture, num_classes=args['num_classes'])
@@ -190,7 +213,7 @@ def _write_config(
         cfg['pool_size'] = None
         cfg.pop('test_input_size', None)
     cfg.update({k: v for k, v in data_config.items() if v is not None})
-    save_config_for_hf(source, path, model_config=dict(labels, global_pool=args['global_pool']), model_args=args)
+    save_config_for_hf(source, str(path), model_config=dict(labels, global_pool=args['global_pool']), model_args=args)
     config = json.loads(path.read_text(encoding='utf-8'))
     # the number of classes has its own entry, and transformers passes it along with these
     config['model_args'] = {k: v for k, v in args.items() if k != 'num_classes'}

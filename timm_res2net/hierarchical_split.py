@@ -19,7 +19,7 @@ Channel order. Published weights store the same maths with the identity group la
 
 that is, group j of the input and of the output here is the paper's group j + 1 counted from 0, modulo s.
 """
-from typing import Optional
+from typing import Optional, cast
 
 import torch
 from timm.layers import LayerType, create_aa
@@ -113,9 +113,9 @@ class HierarchicalSplit(nn.Module):
         self.convs = nn.ModuleList(convs)
         self.bns = nn.ModuleList(bns)
         self.acts = nn.ModuleList(acts)
-        self.aa = create_aa(aa_layer, channels=width, stride=stride, **dd)
+        self.aa = cast(nn.Module, create_aa(aa_layer, channels=width, stride=stride, **dd))
         self.keep_last = len(convs) < scale  # the last group is not convolved
-        self.pool = nn.Identity()
+        self.pool: nn.Module = nn.Identity()
         if self.keep_last and form == 'parallel':
             self.pool = nn.AvgPool2d(kernel_size=3, stride=stride, padding=1, count_include_pad=count_include_pad)
 

@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 import timm
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token, hf_hub_download
@@ -25,7 +25,7 @@ from .model_card import MARKER
 from .reading import CheckpointError
 from .version import __version__
 
-_LIBRARY = {'library_name': 'timm-res2net', 'library_version': __version__}
+_LIBRARY: Dict[str, Any] = {'library_name': 'timm-res2net', 'library_version': __version__}
 
 
 def push_to_hub(
@@ -135,7 +135,7 @@ def from_hub(
             architecture = json.loads(config_path.read_text(encoding='utf-8'))['architecture']
         except (ValueError, KeyError, TypeError):
             architecture = None
-        if not architecture or not is_model(architecture):
+        if not isinstance(architecture, str) or not is_model(architecture):
             raise HubError(
                 f'{name} holds no model that timm and timm-res2net know (its config.json says architecture '
                 f'{architecture!r}): check the name, or install and import the package that defines it.')
@@ -147,6 +147,10 @@ def from_hub(
         return timm.create_model(
             f'hf-hub:{name}@{commit}', pretrained=True, cache_dir=cache_dir, num_classes=num_classes, in_chans=in_chans,
             **model_kwargs)
+    except (AssertionError, AttributeError, LookupError) as error:  # timm's, on odd entries
+        raise HubError(
+            f'The config.json of {name} has an entry that timm cannot use ({type(error).__name__}: {error}): push the '
+            'model again, or correct the file by hand.') from error
     except SafetensorError as error:
         raise HubError(f'The weights in {weights} are damaged ({error}): delete that file and try again.') from error
     except (CheckpointError, RuntimeError) as error:

@@ -1,11 +1,11 @@
 """What `push_to_hub` pushes, as a folder: model.safetensors, config.json and the model card."""
 import math
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from torch import nn
 
-from .folders import describe, network_of, write_model
+from .folders import check_labels, describe, network_of, write_model
 from .model_card import make_card
 
 _DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
@@ -47,30 +47,18 @@ def save_for_hub(
         TypeError, ValueError: The model or an argument cannot be saved, named in the message; nothing is written.
     """
     described = describe(model, as_timm)
-    model = network_of(model)
-    labels = _check_labels(model, label_names, label_descriptions)
+    network = network_of(model)
+    labels = check_labels(network, label_names, label_descriptions)
     _check_metrics(metrics, dataset)
-    _check_data_config(model, data_config)
+    _check_data_config(network, data_config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = write_model(model, folder, described, labels, license, data_config)
+    config = write_model(network, folder, described, labels, license, data_config)
+    parameters = sum(p.numel() for p in network.parameters())
     card = make_card(
-        repo_id, config, sum(p.numel() for p in model.parameters()), metrics=metrics, dataset=dataset, license=license,
-        tags=tags, description=description, needs_import=not as_timm)
+        repo_id, config, parameters, metrics=metrics, dataset=dataset, license=license, tags=tags,
+        description=description, needs_import=not as_timm)
     (folder / 'README.md').write_text(card, encoding='utf-8')
-
-
-def _check_labels(model: nn.Module, names: Any, descriptions: Any) -> Dict[str, Any]:
-    """The label entries of config.json."""
-    if names is None and descriptions is None:
-        return {}
-    if isinstance(names, str) or names is not None and len(names) != model.num_classes:
-        raise ValueError(
-            f'label_names has {len(names)} names for {model.num_classes} classes, give one name per class.')
-    if names is not None and not isinstance(names, Mapping):
-        names = [str(n) for n in names]
-    labels = {'label_names': names, 'label_descriptions': descriptions and dict(descriptions)}
-    return {k: v for k, v in labels.items() if v}
 
 
 def _check_metrics(metrics: Optional[Mapping[str, float]], dataset: Any) -> None:

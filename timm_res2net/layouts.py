@@ -22,7 +22,8 @@ RESNET = 'torchvision or timm ResNet'
 MM = 'mmpretrain or mmdetection'
 PADDLE = 'PaddleClas'
 
-_WRAPPERS = re.compile(r'^(?:module\.|_orig_mod\.)+')  # DistributedDataParallel, torch.compile, averaged models
+# DistributedDataParallel and averaged models, torch.compile, transformers' TimmWrapper
+_WRAPPERS = re.compile(r'^(?:module\.|_orig_mod\.|timm_model\.)+')
 _PADDLE_BLOCK = re.compile(r'bb_(\d+)_(\d+)\.(?:(conv0|conv2|short)|res\w+_branch2b_(\d+))\.(_conv|_batch_norm)\.(\w+)')
 _PADDLE_STEM = re.compile(r'conv1(?:_([123]))?\.(_conv|_batch_norm)\.(\w+)')
 _PADDLE_BN = {'weight': 'weight', 'bias': 'bias', '_mean': 'running_mean', '_variance': 'running_var'}
@@ -85,7 +86,8 @@ def _resnet_name(name: str) -> str:
 
 
 def _rename(state: Dict[str, torch.Tensor], renamer) -> Dict[str, torch.Tensor]:
-    renamed, source = {}, {}
+    renamed: Dict[str, torch.Tensor] = {}
+    source: Dict[str, str] = {}
     for name, value in state.items():
         new = renamer(name) or name  # an unknown name stays, to be reported as unexpected
         if new in renamed:

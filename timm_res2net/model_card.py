@@ -1,5 +1,5 @@
 """The README.md of a pushed model: front matter that the Hub reads, and how to use the model."""
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -108,7 +108,7 @@ def _result(task: str, name: str, value: float, dataset: str) -> EvalResult:
         metric_value=float(value))
 
 
-def _usage(repo_id: str, config: Dict[str, Any], needs_import: bool) -> str:
+def _usage(repo_id: str, config: Mapping[str, Any], needs_import: bool) -> str:
     imports = 'import timm\nimport timm_res2net  # registers the architecture' if needs_import else 'import timm'
     size = tuple(config['pretrained_cfg']['input_size'])
     if size[0] in (1, 3):

@@ -4,7 +4,7 @@ Everything but the blocks is timm's: stem, stages, dilation, feature info, class
 Papers: Res2Net https://arxiv.org/abs/1904.01169, Deep Layer Aggregation https://arxiv.org/abs/1707.06484.
 """
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from timm.layers import LayerType
 from timm.models.dla import DLA
@@ -118,12 +118,21 @@ def make_stage_args(
     )
 
 
-class Foldable:
+class Foldable(nn.Module):
     """What the networks share: their norms fold into their convolutions."""
+    if TYPE_CHECKING:  # what timm's classes and its builder give them; TorchScript must not see it
+        num_classes: int
+        in_chans: int
+        global_pool: Any
+        conv1: Any
+        bn1: Any
+        act1: Any
+        pretrained_cfg: Dict[str, Any]
+        model_args: Dict[str, Any]
 
     def stem_conv_norm_act(self) -> List[ConvNormAct]:
         """The stem's convolution, norm and activation that are modules of the network itself."""
-        conv = self.conv1[-1] if isinstance(self.conv1, nn.Sequential) else self.conv1
+        conv: Any = self.conv1[-1] if isinstance(self.conv1, nn.Sequential) else self.conv1
         return [(conv, self.bn1, self.act1)]
 
     def reparameterize(self) -> None:
@@ -233,7 +242,7 @@ class Res2Net(Foldable, ResNet):
                 "use 'blur', 'avg' or a class, or add replace_stem_pool=True.")
         block_args = make_block_args(scale, first_block, stride_position, attn_layer, rd_ratio, attn_position)
         super().__init__(
-            Res2NetBottleneck,
+            Res2NetBottleneck,  # type: ignore[arg-type]  # timm's hints name its own blocks only
             num_classes=num_classes,
             in_chans=in_chans,
             output_stride=check_choice('output_stride', output_stride, (32, 16, 8)),
@@ -301,8 +310,8 @@ class Res2NetDla(Foldable, DLA):
             in_chans=in_chans,
             global_pool=global_pool,
             cardinality=check_int('cardinality', cardinality),
-            base_width=check_real('base_width', base_width, 0),
-            block=partial(Res2NetDlaBottleneck, **block_args),
+            base_width=check_real('base_width', base_width, 0),  # type: ignore[arg-type]
+            block=partial(Res2NetDlaBottleneck, **block_args),  # type: ignore[arg-type]
             shortcut_root=check_bool('shortcut_root', shortcut_root),
             drop_rate=drop_rate,
             device=device,

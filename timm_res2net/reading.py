@@ -143,7 +143,8 @@ def unwrap(content: Any, use_ema: bool = True) -> Tuple[Dict[str, Any], str]:
 
 def as_tensors(state: Dict[Any, Any]) -> Dict[str, torch.Tensor]:
     """Check that every entry is a plain tensor of its own, and turn arrays into tensors."""
-    tensors, seen = {}, {}
+    tensors: Dict[str, torch.Tensor] = {}
+    seen: Dict[Any, str] = {}
     for name, value in state.items():
         if name == _PADDLE_NAMES:
             continue
@@ -211,9 +212,10 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> RawCheckpoi
     path, config = Path(path), None
     file = path
     if path.is_dir():
-        file = next((path / name for name in _WEIGHT_FILES if (path / name).is_file()), None)
-        if file is None:
+        files = [path / name for name in _WEIGHT_FILES if (path / name).is_file()]
+        if not files:
             raise CheckpointError(f'{path}: a folder without any of {", ".join(_WEIGHT_FILES)}.')
+        file = files[0]
         if (path / 'config.json').is_file():
             config = _json(path / 'config.json')
     content = load_file(file)

@@ -13,11 +13,10 @@ https://arxiv.org/abs/1701.04128, averaged over images.
 """
 from collections import Counter
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, cast
 
 import torch
 from timm.layers import BlurPool2d
-from timm.models.dla import DlaTree
 from torch import nn
 
 from .arguments import find_layer
@@ -100,7 +99,7 @@ def receptive_fields(model: nn.Module) -> List[Layer]:
                 layers.append(Layer(name, field))
         for name, stage in model.named_children():
             if name.startswith('layer'):
-                for i, block in enumerate(stage):
+                for i, block in enumerate(cast(Any, stage)):
                     field = _block(field, block, f'{name}.{i}', layers)
     elif isinstance(model, Res2NetDla):
         for name in ('base_layer', 'level0', 'level1'):
@@ -129,13 +128,13 @@ def _plain(field: Field, module: Optional[nn.Module]) -> Field:
         for layer in module:
             field = _plain(field, layer)
     elif isinstance(module, nn.Conv2d):
-        field = field.through(module.kernel_size[0], module.stride[0], module.padding[0], module.dilation[0])
+        padding = cast(Tuple[int, int], module.padding)
+        field = field.through(module.kernel_size[0], module.stride[0], padding[0], module.dilation[0])
     elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
-        kernel, stride, padding = (
-            v[0] if isinstance(v, tuple) else v for v in (module.kernel_size, module.stride, module.padding))
-        field = field.through(kernel, stride, padding)
+        field = field.through(*(
+            v[0] if isinstance(v, tuple) else v for v in (module.kernel_size, module.stride, module.padding)))
     elif isinstance(module, BlurPool2d):
-        field = field.through(module.filt_size, module.stride, module.padding[0])
+        field = field.through(module.filt_size, module.stride, cast(List[int], module.padding)[0])
     return field
 
 
@@ -171,7 +170,7 @@ def _block(
 
 def _tree(
         field: Field,
-        tree: DlaTree,
+        tree: Any,
         name: str,
         layers: List[Layer],
         children: Tuple[Field, ...] = (),
@@ -193,7 +192,7 @@ def _tree(
     return out
 
 
-def effective_receptive_field(model: nn.Module, images: torch.Tensor, layer: Optional[str] = None) -> torch.Tensor:
+def effective_receptive_field(model: Any, images: torch.Tensor, layer: Optional[str] = None) -> torch.Tensor:
     """How much each pixel moves the centre unit of a layer: (H, W), of sum 1.
 
     The gradient of the sum over channels of the unit at the middle of the layer's output map, its absolute value summed

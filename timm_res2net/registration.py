@@ -2,7 +2,7 @@
 import inspect
 import warnings
 from numbers import Integral, Real
-from typing import Any, Callable, Dict, Type
+from typing import Any, Callable, Dict, Tuple
 
 from timm.layers import get_act_layer, get_attn, get_norm_layer
 from timm.models import build_model_with_cfg, is_model, model_entrypoint, register_model, resolve_pretrained_cfg
@@ -16,7 +16,7 @@ from .reading import CheckpointError, read_checkpoint
 # arguments that say where a model lives or how it is loaded or wrapped, not what it is
 _RUNTIME = set(inspect.signature(build_model_with_cfg).parameters) | {
     'device', 'dtype', 'features_only', 'out_indices', 'feature_cls', 'pretrained_model_args'}
-_LAYER_NAMES = {
+_LAYER_NAMES: Dict[str, Tuple[Callable, Tuple[str, ...]]] = {
     'act_layer': (get_act_layer, ('relu', 'relu6', 'leaky_relu', 'prelu', 'silu', 'gelu', 'elu', 'celu', 'selu', 'mish',
                                   'hard_swish', 'hard_sigmoid', 'hard_mish', 'sigmoid', 'tanh', 'identity')),
     'norm_layer': (get_norm_layer, ('batchnorm2d', 'groupnorm', 'groupnorm1', 'layernorm2d', 'rmsnorm2d',
@@ -36,12 +36,12 @@ def register_variant(fn: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 
 def build(
-        model_cls: Type[nn.Module],
+        model_cls: Any,
         variant: str,
         pretrained: bool,
         defaults: Dict[str, Any],
         kwargs: Dict[str, Any],
-) -> nn.Module:
+) -> Any:
     """Build a registered variant through timm's builder.
 
     Args:

@@ -38,7 +38,7 @@ class _Dtype:
             raise UnsafePickleError(f'an array of dtype {self.code!r} instead of numbers')
         if self.order not in ('<', '=', '|'):
             raise pickle.UnpicklingError(f'byte order {self.order!r}, which no writer of weights uses')
-        return dtype.newbyteorder(self.order)
+        return dtype.newbyteorder('<' if self.order == '<' else '=')
 
 
 class _Array:

@@ -5,7 +5,7 @@
 """
 import copy
 import re
-from typing import Dict, Optional
+from typing import Any, Dict, Optional, cast
 
 import timm
 import torch
@@ -18,11 +18,15 @@ from .reading import CheckpointError
 __all__ = ['timm_architecture', 'to_timm']
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: Any) -> Any:
     """The network inside the wrappers of torch.compile, DistributedDataParallel and DataParallel."""
     while hasattr(model, '_orig_mod') or isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
         model = model._orig_mod if hasattr(model, '_orig_mod') else model.module
     return model
+
+
+def _is_scale1_resnet(model: Any) -> bool:
+    return isinstance(model, timm.models.ResNet) and cast(Any, model).layer1[0].scale == 1
 
 
 def to_timm(model: nn.Module) -> Dict[str, torch.Tensor]:
@@ -36,12 +40,12 @@ def to_timm(model: nn.Module) -> Dict[str, torch.Tensor]:
     """
     model = unwrapped(model)
     state = model.state_dict()
-    if isinstance(model, timm.models.ResNet) and model.layer1[0].scale == 1:
+    if _is_scale1_resnet(model):
         state = {re.sub(r'^(layer\d+\.\d+)\.(conv|bn)s\.0\.', r'\1.\g<2>2.', k): v for k, v in state.items()}
     return dict(state)
 
 
-def _candidates(model: nn.Module) -> list:
+def _candidates(model: Any) -> list:
     """Names under which timm could have the network: our variant's without the suffix, at scale 1 any ResNet."""
     state = {k: v.to('meta') for k, v in model.state_dict().items()}
     try:
@@ -49,7 +53,7 @@ def _candidates(model: nn.Module) -> list:
     except CheckpointError:
         return []
     names = [name[:-len('_custom')]]
-    if isinstance(model, timm.models.ResNet) and model.layer1[0].scale == 1 and hasattr(model, 'layer4'):
+    if _is_scale1_resnet(model) and hasattr(model, 'layer4'):
         depth = str(3 * sum(len(getattr(model, f'layer{i}')) for i in range(1, 5)) + 2)
         ours = set(timm.list_models(module='res2net_custom'))
         names += [n for n in timm.list_models(module='resnet') if depth in n and n not in ours]
@@ -61,7 +65,7 @@ def _shapes(state: Dict[str, torch.Tensor]) -> Dict[str, tuple]:
 
 
 @torch.no_grad()
-def _same_network(model: nn.Module, other: nn.Module) -> bool:
+def _same_network(model: Any, other: Any) -> bool:
     """Compare outputs under random weights, which tell what shapes do not: strides, pools, activations, epsilons.
 
     Weights of our own making, since those of the model may hide a difference (a zeroed last norm hides its block).
@@ -99,12 +103,12 @@ def timm_architecture(model: nn.Module) -> Optional[str]:
     return None
 
 
-def _pool(model: nn.Module) -> str:
+def _pool(model: Any) -> str:
     pool = getattr(model.global_pool, 'pool_type', 'avg')
     return pool if isinstance(pool, str) else 'avg'
 
 
-def _create_timm(name: str, model: nn.Module, **kwargs) -> Optional[nn.Module]:
+def _create_timm(name: str, model: Any, **kwargs) -> Optional[nn.Module]:
     arguments = dict(num_classes=model.num_classes, in_chans=model.in_chans)
     if _pool(model) != 'avg':
         arguments['global_pool'] = _pool(model)

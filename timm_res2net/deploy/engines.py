@@ -79,7 +79,7 @@ def load(path: Union[str, Path]) -> Deployed:
     else:
         raise ValueError(f'{path} is none of .pt2, .onnx and .xml.')
     run, text = loader(path)
-    if not text:
+    if run is None or not text:
         raise ValueError(f'{path} was not written by timm_res2net: it does not say what input it wants.')
     return Deployed(run, json.loads(text))
 
@@ -101,7 +101,7 @@ def load_aotinductor(path: Path) -> Tuple[Callable, Optional[str]]:
     return run, text and bytes.fromhex(text).decode()
 
 
-def load_torch(path: Path) -> Tuple[Callable, Optional[str]]:
+def load_torch(path: Path) -> Tuple[Optional[Callable], Optional[str]]:
     with zipfile.ZipFile(path) as archive:
         texts = [archive.read(n).decode() for n in archive.namelist() if n.endswith(f'/extra/{METADATA}')]
     if not texts:
@@ -138,7 +138,7 @@ def openvino_request(model: Any, precision: str) -> Any:
         'INFERENCE_NUM_THREADS': torch.get_num_threads()}).create_infer_request()
 
 
-def load_openvino(path: Path) -> Tuple[Callable, Optional[str]]:
+def load_openvino(path: Path) -> Tuple[Optional[Callable], Optional[str]]:
     import openvino
     model = openvino.Core().read_model(path)
     if not model.has_rt_info(METADATA):

@@ -138,10 +138,10 @@ def export(
     c, h, w = config['input_size']
     h, w = (None, None) if dynamic_size else (h, w)
     metadata = {
-        'timm_res2net': __version__, 'architecture': model.pretrained_cfg.get('architecture'), 'format': format,
+        'timm_res2net': __version__, 'architecture': graph.pretrained_cfg.get('architecture'), 'format': format,
         'precision': precision, 'input': 'pixels' if pixels_in else 'normalised',
         'shape': [batch_size, h, w, c] if pixels_in else [batch_size, c, h, w], 'data_config': config,
-        'num_classes': model.num_classes, 'label_names': _labels(model),
+        'num_classes': graph.num_classes, 'label_names': _labels(model),
     }
     graph = graph.to(memory_format=torch.channels_last)
     if precision == 'bf16' and format != 'openvino':  # OpenVINO takes fp32 graphs and computes in bf16
@@ -158,7 +158,7 @@ def export(
             raise
         except Exception as error:
             raise ExportError(f'{format} {precision}: {type(error).__name__}: {error}') from error
-        report = _compare(outputs, expected, model.num_classes)
+        report = _compare(outputs, expected, metadata['num_classes'])
         if not report['error'] <= PRECISIONS[precision]:
             raise ExportError(
                 f'{format} {precision} differs from the model by {report["error"]:.1e} of its largest output, allowed '
@@ -170,7 +170,7 @@ def export(
     return Report(str(path), format, precision, **report, bytes=size, seconds=time.time() - start)
 
 
-def _inference_copy(model: nn.Module) -> nn.Module:
+def _inference_copy(model: nn.Module) -> Any:
     """The model folded, or as it is if it has norms that do not fold, in float32 on the CPU."""
     try:
         model = fold(model)
@@ -179,7 +179,7 @@ def _inference_copy(model: nn.Module) -> nn.Module:
     return model.cpu().float().requires_grad_(False)
 
 
-def _labels(model: nn.Module):
+def _labels(model: Any):
     names = model.pretrained_cfg.get('label_names')
     return list(names) if names and len(names) == model.num_classes else None
 

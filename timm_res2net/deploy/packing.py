@@ -31,23 +31,26 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
-    model = fold(model).to('cpu', dtype, memory_format=torch.channels_last).requires_grad_(False)
-    for conv, _, act in conv_norm_acts(model):
+    packed: Any = fold(model).to('cpu', dtype)
+    packed = packed.to(memory_format=torch.channels_last).requires_grad_(False)
+    conv: Any
+    for conv, _, act in conv_norm_acts(packed):
         if conv.padding_mode == 'zeros':
             conv.__class__ = PackedConv2d
             conv.packed = {}
             conv.relu = type(act) is nn.ReLU
             if conv.relu:
                 act.__class__ = nn.Identity
-    for block in model.modules():
+    block: Any
+    for block in packed.modules():
         plain = isinstance(block, Res2NetBlock) and block.se is None and type(block.act3) is nn.ReLU
         if plain and type(block) in PACKED_BLOCKS:
             block.__class__ = PACKED_BLOCKS[type(block)]
             block.conv3.relu = True
     if dtype is not torch.float32:
-        model.register_forward_pre_hook(lambda _, args: (args[0].to(dtype), *args[1:]))
-        model.register_forward_hook(lambda _, args, out: torch.utils._pytree.tree_map(torch.Tensor.float, out))
-    return model
+        packed.register_forward_pre_hook(lambda _, args: (args[0].to(dtype), *args[1:]))
+        packed.register_forward_hook(lambda _, args, out: torch.utils._pytree.tree_map(torch.Tensor.float, out))
+    return packed
 
 
 class PackedConv2d(nn.Conv2d):

@@ -29,6 +29,9 @@ def normalise(pixels: torch.Tensor, config: Dict[str, Any]) -> torch.Tensor:
 class Preprocessed(nn.Module):
     """A model that takes pixels: uint8 RGB (B, H, W, C), resized and cropped, normalised inside the graph."""
 
+    scale: torch.Tensor
+    shift: torch.Tensor
+
     def __init__(self, model: nn.Module, config: Dict[str, Any]) -> None:
         super().__init__()
         self.model = model
@@ -88,7 +91,7 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
         found = images[:count]
     elif images is None:
         found = photographs()[:count]
-    elif Path(images).is_dir():
+    elif isinstance(images, (str, Path)) and Path(images).is_dir():
         found = find_images(Path(images), count)
     else:
         raise ValueError(f'images={str(images)!r} is not a folder.')
