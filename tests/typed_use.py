@@ -23,7 +23,7 @@ assert_type(deploy.fold(model), torch.nn.Module)
 assert_type(deploy.load('model.pt2')(torch.zeros(1, 3, 224, 224)), torch.Tensor)
 assert_type(receptive_fields.receptive_fields(model), List[receptive_fields.Layer])
 assert_type(activation_maps.class_activation_maps(model, torch.zeros(1, 3, 224, 224)), torch.Tensor)
-assert_type(timm_res2net.Res2Net(layers=[3, 4, 6, 3], attn_layer='se')(torch.zeros(1, 3, 224, 224)), torch.Tensor)
+assert_type(timm_res2net.Res2Net(layers=[3, 4, 6, 3], attn_layer='se'), timm_res2net.Res2Net)
 
 # mistakes that a type checker must find: each of these lines is an error
 timm_res2net.load_checkpoint(3)  # error
