@@ -27,7 +27,8 @@ def find_images(paths: List[str]) -> Iterator[Tuple[str, object]]:
     if not paths:
         from skimage import data
         for name in BUNDLED:
-            yield name, getattr(data, name)()
+            image = getattr(data, name)()
+            yield name, image[0] if isinstance(image, tuple) else image  # the left one of a stereo pair
     for path in map(Path, paths):
         if path.is_dir():
             yield from ((str(p), p) for p in sorted(path.rglob('*')) if p.suffix.lower() in SUFFIXES)
@@ -63,7 +64,7 @@ def load_model(name: str, pretrained: bool = True, **kwargs: Any) -> torch.nn.Mo
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', nargs='*', metavar='IMAGE_OR_FOLDER')
-    parser.add_argument('--model', default='res2net50_26w_4s_custom', help='default: %(default)s')
+    parser.add_argument('--model', default='res2net23_32w_4s_cifar_custom', help='default: %(default)s')
     parser.add_argument('--topk', type=int, default=5, help='classes to print (default: %(default)s)')
     parser.add_argument('--json', action='store_true', help='print one JSON object instead')
     args = parser.parse_args()

@@ -16,6 +16,7 @@ from torch import nn
 from .cifar import Res2NetCifar
 from .networks import Res2Net, Res2NetDla
 from .registration import build, register_variant
+from .shipped import CIFAR100_CLASSES, weights_file
 
 __all__ = []  # filled by timm's registry
 
@@ -88,7 +89,8 @@ default_cfgs = generate_default_cfgs({
     'resnext29_8c_64w_cifar_custom.untrained': _ccfg(),
     'resnext29_16c_64w_cifar_custom.untrained': _ccfg(),
     'seresnext29_8c_64w_cifar_custom.untrained': _ccfg(),
-    'res2net23_32w_4s_cifar_custom.untrained': _ccfg(pool_size=(4, 4)),
+    'res2net23_32w_4s_cifar_custom.cifar100': _ccfg(
+        file=weights_file('res2net23_32w_4s_cifar_custom.cifar100'), label_names=CIFAR100_CLASSES, pool_size=(4, 4)),
 })
 
 

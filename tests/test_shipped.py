@@ -1,0 +1,204 @@
+"""The weights in the package: what their provenance says is so, and they see what is in real photographs."""
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors
+import timm
+import torch
+from PIL import Image
+from timm.data import create_transform, resolve_data_config
+
+import timm_res2net  # noqa: F401  registers the variants
+from timm_res2net.shipped import CIFAR100_CLASSES, WEIGHTS, provenance
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = 'res2net23_32w_4s_cifar_custom.cifar100'
+
+
+@pytest.fixture(scope='module')
+def model():
+    return timm.create_model(NAME, pretrained=True).eval()
+
+
+def test_every_file_has_its_provenance_and_the_other_way_round():
+    assert {p.stem for p in WEIGHTS.glob('*.safetensors')} == {p.stem for p in WEIGHTS.glob('*.json')} == {NAME}
+    facts, file = provenance(NAME), WEIGHTS / f'{NAME}.safetensors'
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == facts['sha256']
+    assert file.stat().st_size == facts['bytes'] <= 8e6
+    with pytest.raises(FileNotFoundError, match='other.*res2net23'):
+        provenance('other')
+
+
+def test_small_and_good(model):
+    """The promise of the README: 74% or more with 2 M parameters or less; the accuracy is measured by evaluate.py."""
+    facts = provenance(NAME)
+    assert sum(p.numel() for p in model.parameters()) == facts['parameters'] <= 2e6
+    assert facts['top1'] >= 74
+    assert f'{facts["top1"]:.2f}%' in (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+def test_the_provenance_names_a_recipe_of_this_repository():
+    facts = provenance(NAME)
+    assert (ROOT / facts['recipe']).is_file()
+    assert len(facts['recipe_commit']) == 40
+
+
+def test_registered_as_pretrained(model):
+    assert NAME in timm.list_pretrained('*_custom.*')
+    assert timm.create_model(NAME.split('.')[0], pretrained=True).pretrained_cfg['tag'] == 'cifar100'
+    assert model.pretrained_cfg['label_names'] == CIFAR100_CLASSES
+    with safetensors.safe_open(WEIGHTS / f'{NAME}.safetensors', 'pt') as file:
+        assert torch.equal(file.get_tensor('fc.weight'), model.fc.weight)
+
+
+def photograph(name):
+    from skimage import data
+    return Image.fromarray(getattr(data, name)()).convert('RGB')
+
+
+def predictions(model, *images):
+    transform = create_transform(**resolve_data_config({}, model=model))
+    with torch.inference_mode():
+        top = model(torch.stack([transform(i) for i in images])).topk(5)[1]
+    return [[CIFAR100_CLASSES[i] for i in row] for row in top.tolist()]
+
+
+def test_photographs(model):
+    """Bundled photographs whose subject is a class of CIFAR-100."""
+    pytest.importorskip('skimage')
+    rocket, cup = predictions(model, photograph('rocket'), photograph('coffee'))
+    assert rocket[0] == 'rocket'
+    assert 'cup' in cup
+
+
+def test_a_mirrored_photograph_says_the_same(model):
+    pytest.importorskip('skimage')
+    image = photograph('rocket')
+    assert predictions(model, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))[0][0] == 'rocket'
+
+
+def test_features_transfer_to_digits(model):
+    """A linear classifier on the frozen features beats one on the same network untrained, by far."""
+    sklearn = pytest.importorskip('sklearn')
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+    images, labels = load_digits(return_X_y=True)
+    images = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8)[:900] / 8 - 1
+    images = torch.nn.functional.interpolate(images, size=32, mode='bicubic').expand(-1, 3, -1, -1)
+    accuracy = {}
+    for pretrained in (True, False):
+        network = timm.create_model(NAME, pretrained=pretrained, num_classes=0).eval()
+        with torch.inference_mode():
+            features = torch.cat([network(x) for x in images.split(100)]).numpy()
+        features = (features - features[:200].mean(0)) / (features[:200].std(0) + 1e-6)
+        classifier = LogisticRegression(max_iter=300).fit(features[:200], labels[:200])
+        accuracy[pretrained] = classifier.score(features[200:], labels[200:900])
+    assert sklearn and accuracy[True] >= 0.85
+    assert accuracy[True] > accuracy[False]
+
+
+def test_another_number_of_classes_and_channels(model):
+    other = timm.create_model(NAME, pretrained=True, num_classes=10, in_chans=1)
+    assert torch.equal(other.layer3[0].conv1.weight, model.layer3[0].conv1.weight)
+    assert other.fc.out_features == 10 and other.conv1.in_channels == 1
+
+
+def test_a_saved_model_keeps_its_labels_and_forgets_where_the_weights_lay(model, tmp_path):
+    timm_res2net.save_folder(model, tmp_path / 'out')
+    config = json.loads((tmp_path / 'out' / 'config.json').read_text())
+    assert config['label_names'] == list(CIFAR100_CLASSES)
+    assert str(WEIGHTS) not in json.dumps(config)
+    x = torch.rand(2, 3, 32, 32)
+    again = timm.create_model(f'local-dir:{tmp_path / "out"}', pretrained=True).eval()
+    with torch.inference_mode():
+        assert torch.equal(again(x), model(x))
+
+
+def run(script, *args):
+    command = [sys.executable, str(ROOT / 'scripts' / script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_classify_without_arguments():
+    pytest.importorskip('skimage')
+    done = run('classify.py', '--json')
+    assert done.returncode == 0, done.stderr
+    results = {r['image']: r['predictions'] for r in json.loads(done.stdout)['results']}
+    assert results['rocket'][0]['class'] == 'rocket'
+
+
+def test_evaluate_says_what_data_it_needs(tmp_path):
+    done = run('evaluate.py', tmp_path)
+    assert done.returncode == 2 and 'there is no folder' in done.stderr
+    for name in CIFAR100_CLASSES[:-1] + ('wrong',):
+        (tmp_path / 'test' / name).mkdir(parents=True)
+    done = run('evaluate.py', tmp_path)
+    assert done.returncode == 2 and "'worm'" in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_evaluate_measures(tmp_path):
+    """Twenty pictures whose labels are the model's own answers, four of them changed: 80%."""
+    model = timm.create_model('test_res2net_custom', num_classes=20).eval()
+    timm_res2net.save_folder(model, tmp_path / 'model')
+    transform = create_transform(**resolve_data_config({}, model=model))
+    generator = torch.Generator().manual_seed(0)
+    for i in range(20):
+        (tmp_path / 'test' / f'{i:02d}').mkdir(parents=True)
+        pixels = (torch.rand(3, generator=generator) * 255).byte().expand(160, 160, 3).numpy()
+        image = Image.fromarray(pixels)
+        with torch.inference_mode():
+            answer = model(transform(image)[None]).argmax().item()
+        answer = (answer + (i < 4)) % 20
+        image.save(tmp_path / 'test' / f'{answer:02d}' / f'{i}.png')
+    for folder in (tmp_path / 'test').iterdir():
+        folder.mkdir(exist_ok=True)
+    done = run('evaluate.py', tmp_path, '--model', f'local-dir:{tmp_path / "model"}')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)['top1'] == 80
+
+
+def test_digits_are_written_as_images(tmp_path):
+    pytest.importorskip('sklearn')
+    assert run('write_digits.py', tmp_path / 'digits').returncode == 0
+    assert len(list((tmp_path / 'digits/train').rglob('*.png'))) == 1437
+    assert len(list((tmp_path / 'digits/test').rglob('*.png'))) == 360
+    again = run('write_digits.py', tmp_path / 'digits')
+    assert again.returncode == 2 and 'Traceback' not in again.stderr
+
+
+def test_the_evidence_table_compares_equal_costs():
+    sys.path.insert(0, str(ROOT / 'scripts'))
+    try:
+        import evidence
+    finally:
+        sys.path.pop(0)
+    parameters, macs = evidence.cost(evidence.ROWS['scale 4'][0])
+    for name, (kwargs, _) in evidence.ROWS.items():
+        if 'SE' not in name:
+            p, m = evidence.cost(kwargs)
+            assert abs(p / parameters - 1) <= 0.02 and abs(m / macs - 1) <= 0.02, name
+
+
+def test_the_evidence_table_counts_finished_runs_only(tmp_path):
+    sys.path.insert(0, str(ROOT / 'scripts'))
+    try:
+        import evidence
+    finally:
+        sys.path.pop(0)
+    for seed, epochs, top1 in ((0, 10, 60.), (1, 10, 62.), (2, 4, 99.)):
+        folder = tmp_path / f'scale_4-seed{seed}'
+        folder.mkdir()
+        with open(folder / 'summary.csv', 'w') as file:
+            writer = csv.writer(file)
+            writer.writerow(['epoch', 'eval_top1'])
+            writer.writerows([e, top1 - epochs + 1 + e] for e in range(epochs))
+        (folder / 'seconds.txt').write_text('60\n120\n')
+    (row,) = evidence.collect(tmp_path)['rows']
+    assert (row['top1'], row['seconds']) == ([60, 62], [180, 180])
+    text = evidence.markdown(evidence.collect(tmp_path), 'command')
+    assert '61.00 ± 1.41' in text and '| 3, 3 |' in text
