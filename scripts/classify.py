@@ -19,7 +19,7 @@ from timm.data import ImageNetInfo, create_transform, resolve_data_config
 import timm_res2net
 from timm_res2net.deploy.preprocessing import SUFFIXES
 
-BUNDLED = ('rocket', 'coffee', 'astronaut', 'camera', 'cat')  # of scikit-image; in CIFAR-100: rocket, cup, woman, man
+BUNDLED = ('rocket', 'coffee', 'stereo_motorcycle', 'astronaut', 'camera')  # of scikit-image
 
 
 def find_images(paths: List[str]) -> Iterator[Tuple[str, object]]:

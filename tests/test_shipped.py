@@ -1,5 +1,4 @@
 """The weights in the package: what their provenance says is so, and they see what is in real photographs."""
-import csv
 import hashlib
 import json
 import subprocess
@@ -130,75 +129,3 @@ def test_classify_without_arguments():
     assert done.returncode == 0, done.stderr
     results = {r['image']: r['predictions'] for r in json.loads(done.stdout)['results']}
     assert results['rocket'][0]['class'] == 'rocket'
-
-
-def test_evaluate_says_what_data_it_needs(tmp_path):
-    done = run('evaluate.py', tmp_path)
-    assert done.returncode == 2 and 'there is no folder' in done.stderr
-    for name in CIFAR100_CLASSES[:-1] + ('wrong',):
-        (tmp_path / 'test' / name).mkdir(parents=True)
-    done = run('evaluate.py', tmp_path)
-    assert done.returncode == 2 and "'worm'" in done.stderr and 'Traceback' not in done.stderr
-
-
-def test_evaluate_measures(tmp_path):
-    """Twenty pictures whose labels are the model's own answers, four of them changed: 80%."""
-    model = timm.create_model('test_res2net_custom', num_classes=20).eval()
-    timm_res2net.save_folder(model, tmp_path / 'model')
-    transform = create_transform(**resolve_data_config({}, model=model))
-    generator = torch.Generator().manual_seed(0)
-    for i in range(20):
-        (tmp_path / 'test' / f'{i:02d}').mkdir(parents=True)
-        pixels = (torch.rand(3, generator=generator) * 255).byte().expand(160, 160, 3).numpy()
-        image = Image.fromarray(pixels)
-        with torch.inference_mode():
-            answer = model(transform(image)[None]).argmax().item()
-        answer = (answer + (i < 4)) % 20
-        image.save(tmp_path / 'test' / f'{answer:02d}' / f'{i}.png')
-    for folder in (tmp_path / 'test').iterdir():
-        folder.mkdir(exist_ok=True)
-    done = run('evaluate.py', tmp_path, '--model', f'local-dir:{tmp_path / "model"}')
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)['top1'] == 80
-
-
-def test_digits_are_written_as_images(tmp_path):
-    pytest.importorskip('sklearn')
-    assert run('write_digits.py', tmp_path / 'digits').returncode == 0
-    assert len(list((tmp_path / 'digits/train').rglob('*.png'))) == 1437
-    assert len(list((tmp_path / 'digits/test').rglob('*.png'))) == 360
-    again = run('write_digits.py', tmp_path / 'digits')
-    assert again.returncode == 2 and 'Traceback' not in again.stderr
-
-
-def test_the_evidence_table_compares_equal_costs():
-    sys.path.insert(0, str(ROOT / 'scripts'))
-    try:
-        import evidence
-    finally:
-        sys.path.pop(0)
-    parameters, macs = evidence.cost(evidence.ROWS['scale 4'][0])
-    for name, (kwargs, _) in evidence.ROWS.items():
-        if 'SE' not in name:
-            p, m = evidence.cost(kwargs)
-            assert abs(p / parameters - 1) <= 0.02 and abs(m / macs - 1) <= 0.02, name
-
-
-def test_the_evidence_table_counts_finished_runs_only(tmp_path):
-    sys.path.insert(0, str(ROOT / 'scripts'))
-    try:
-        import evidence
-    finally:
-        sys.path.pop(0)
-    for seed, epochs, top1 in ((0, 10, 60.), (1, 10, 62.), (2, 4, 99.)):
-        folder = tmp_path / f'scale_4-seed{seed}'
-        folder.mkdir()
-        with open(folder / 'summary.csv', 'w') as file:
-            writer = csv.writer(file)
-            writer.writerow(['epoch', 'eval_top1'])
-            writer.writerows([e, top1 - epochs + 1 + e] for e in range(epochs))
-        (folder / 'seconds.txt').write_text('60\n120\n')
-    (row,) = evidence.collect(tmp_path)['rows']
-    assert (row['top1'], row['seconds']) == ([60, 62], [180, 180])
-    text = evidence.markdown(evidence.collect(tmp_path), 'command')
-    assert '61.00 ± 1.41' in text and '| 3, 3 |' in text
