@@ -1,4 +1,4 @@
-"""Print the table of all variants, or write it into README.md: `python scripts/variants_table.py [--write]`.
+"""Print the table of all variants, or write it into the docs: `python scripts/variants_table.py [--write]`.
 
 Parameters and multiply-accumulates (MACs) are counted on the meta device at each variant's own input size and classes.
 """
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import timm_res2net  # noqa: F401  registers the variants
 
-README = Path(__file__).resolve().parent.parent / 'README.md'
+PAGE = Path(__file__).resolve().parent.parent / 'timm_res2net' / 'docs' / 'variants.md'
 BEGIN, END = '<!-- variants: begin -->\n', '<!-- variants: end -->\n'
 
 
@@ -45,17 +45,17 @@ def table() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--write', action='store_true', help='write the table into README.md')
+    parser.add_argument('--write', action='store_true', help='write the table into timm_res2net/docs/variants.md')
     args = parser.parse_args()
     if not args.write:
         print(table(), end='')
         return 0
-    text = README.read_text(encoding='utf-8')
+    text = PAGE.read_text(encoding='utf-8')
     if BEGIN not in text or END not in text:
-        print(f'{README} has no lines "{BEGIN.strip()}" and "{END.strip()}" to put the table between', file=sys.stderr)
+        print(f'{PAGE} has no lines "{BEGIN.strip()}" and "{END.strip()}" to put the table between', file=sys.stderr)
         return 1
     head, rest = text.split(BEGIN)
-    README.write_text(head + BEGIN + table() + END + rest.split(END)[1], encoding='utf-8')
+    PAGE.write_text(head + BEGIN + table() + END + rest.split(END)[1], encoding='utf-8')
     return 0
 
 

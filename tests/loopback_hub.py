@@ -4,9 +4,9 @@
         ...                      # a client with HF_ENDPOINT=hub.url and HF_HUB_DISABLE_XET=1
         hub.fault('PUT /lfs/', 503, times=1)
 
-Users are known by their tokens: `hf_alice` and `hf_carol` may write under their names, `hf_bob` may only read. Anyone
-logged in may open a pull request on what they can read. Large files live behind a redirect to another host name, as on
-the real Hub.
+Users are known by their tokens: `hf_alice`, `hf_carol` and `hf_user` may write under their names, `hf_bob` may only
+read. Anyone logged in may open a pull request on what they can read. Large files live behind a redirect to another host
+name, as on the real Hub.
 """
 import base64
 import hashlib
@@ -19,7 +19,10 @@ from http.server import ThreadingHTTPServer
 import yaml
 from loopback_http import Answer, Fault, FaultyHandler, error
 
-TOKENS = {'hf_alice': ('alice', 'write'), 'hf_bob': ('bob', 'read'), 'hf_carol': ('carol', 'write')}
+TOKENS = {
+    'hf_alice': ('alice', 'write'), 'hf_user': ('USER', 'write'), 'hf_bob': ('bob', 'read'),
+    'hf_carol': ('carol', 'write'),
+}
 LICENSES = ('apache-2.0', 'mit', 'cc-by-4.0', 'cc-by-nc-4.0', 'unknown', 'other')
 
 

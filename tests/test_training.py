@@ -1,11 +1,9 @@
-"""timm's own train.py and validate.py through the launcher: the README's fine-tuning story, resume, two processes.
+"""timm's own train.py and validate.py through the launcher: resume, two processes.
 
 They are in timm's repository only: TIMM_SCRIPTS is a folder that holds them.
 """
 import csv
 import os
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from loopback_hub import LoopbackHub
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = os.environ.get('TIMM_SCRIPTS')
@@ -36,35 +33,6 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp('place')
     subprocess.run([sys.executable, str(ROOT / 'scripts/write_digits.py'), 'digits'], cwd=folder, check=True)
     return folder
-
-
-def story():
-    """The commands of the README's section on fine-tuning, each as a list of words."""
-    text = (ROOT / 'README.md').read_text(encoding='utf-8')
-    block = re.search(r'^### Fine-tune.*?^```sh\n(.*?)^```', text, flags=re.M | re.S).group(1)
-    return [shlex.split(line) for line in block.replace('\\\n', ' ').splitlines()]
-
-
-def test_fine_tuning_as_in_the_readme(place, tmp_path):
-    with LoopbackHub() as hub:
-        env = environment(
-            HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_DISABLE_XET='1', HF_TOKEN='hf_alice')
-        outputs = {}
-        for words in story():
-            if 'write_digits.py' in words[1]:
-                continue
-            words = [w.replace('USER/', 'alice/') for w in words]
-            places = {w: ROOT / w for w in words if w.startswith('scripts/')}
-            places.update({w: f'{SCRIPTS}/{w}' for w in ('train.py', 'validate.py')})
-            command = [sys.executable, *(str(places.get(w, w)) for w in words[1:])]
-            done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr[-3000:]
-            outputs[next(w for w in words if w.endswith('.py'))] = done.stdout + done.stderr
-    assert list(outputs) == ['train.py', 'validate.py', 'scripts/push_to_hub.py', 'scripts/evaluate.py']
-    validated = float(re.search(r'"top1": ([\d.]+)', outputs['validate.py']).group(1))
-    pulled = float(re.search(r'"top1": ([\d.]+)', outputs['scripts/evaluate.py']).group(1))
-    assert validated >= 97
-    assert pulled == pytest.approx(validated, abs=0.01)
 
 
 TRAIN = [

@@ -1,0 +1,77 @@
+"""Print the table of the libraries that tests cover, or write it into the docs: `libraries_table.py [--write]`.
+
+Versions are those installed here, so run the tests (`python -m pytest -m ecosystem`, `-m slow`) before --write.
+"""
+import argparse
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / 'timm_res2net' / 'docs' / 'integrations.md'
+BEGIN, END = '<!-- libraries: begin -->\n', '<!-- libraries: end -->\n'
+# package on the index, what works, test (in test_ecosystem.py unless a file is named)
+ROWS = [
+    ('transformers', 'classifier, image processor and pipeline from a folder', 'test_transformers_classifier'),
+    ('transformers', 'pipeline from the Hub', 'test_transformers_from_the_hub'),
+    ('transformers', 'fine-tuning with a new head, gradient checkpointing, saving, and back',
+     'test_transformers_fine_tunes_and_saves_what_this_package_reads'),
+    ('transformers', 'AutoModel: features, pooled features, hidden states', 'test_transformers_features'),
+    ('transformers', 'TimmBackbone, alone and training in UperNet',
+     'test_transformers_backbone_in_a_segmentation_network'),
+    ('segmentation-models-pytorch', 'Unet, training', 'test_segmentation_models_unet'),
+    ('segmentation-models-pytorch', 'DeepLabV3Plus at output stride 8 and 16, training',
+     'test_segmentation_models_deeplab'),
+    ('torchvision', 'Faster R-CNN and RetinaNet with a feature pyramid, training and detection',
+     'test_torchvision_detectors'),
+    ('torchvision', '`create_feature_extractor`', 'test_capabilities.py::test_torchvision_feature_extractor'),
+    ('lightning', 'training, checkpoint', 'test_lightning_and_torchmetrics'),
+    ('torchmetrics', 'accuracy', 'test_lightning_and_torchmetrics'),
+    ('accelerate', 'training', 'test_accelerate'),
+    ('torch', 'FSDP2 on two processes equals one process', 'test_fully_sharded_data_parallel'),
+    ('torch', 'DDP on two processes equals one process', 'test_capabilities.py::test_distributed_data_parallel'),
+    ('torch', '`torch.utils.flop_counter` gives the MACs of the paper', 'test_flop_counter_gives_the_papers_macs'),
+    ('torch', '`torch.compile` without a graph break', 'test_capabilities.py::test_compiles_without_a_graph_break'),
+    ('torch', '`torch.jit.script`', 'test_capabilities.py::test_scripts'),
+    ('torch', '`torch.export` with any batch and size',
+     'test_capabilities.py::test_exports_with_dynamic_batch_and_size'),
+    ('torch', 'training under `use_deterministic_algorithms`', 'test_robustness.py::test_training_is_deterministic'),
+    ('timm', "timm's own test-suite on our variants", 'test_timm_suite.py'),
+    ('timm', 'learning rates by layer', 'test_layer_decay_grows_with_depth'),
+    ('timm', 'features by hooks and by graph', 'test_graph_features_equal_hooked_ones'),
+    ('timm', 'train.py: resuming, two processes', 'test_training.py'),
+    ('timm', 'train.py and validate.py: fine-tuning, distillation', 'test_docs.py::test_training_page'),
+    ('huggingface_hub', 'push and pull', 'test_hub.py'),
+    ('grad-cam', 'class activation maps', 'test_activation_maps.py'),
+    ('onnxruntime', 'exported files', 'test_deploy.py::test_exported_in_a_fresh_process'),
+    ('openvino', 'exported files', 'test_deploy.py::test_exported_in_a_fresh_process'),
+    ('torchao', 'int8 for torch', 'test_deploy.py::test_exported_in_a_fresh_process'),
+    ('nncf', 'int8 for OpenVINO', 'test_deploy.py::test_exported_in_a_fresh_process'),
+]
+
+
+def table() -> str:
+    rows = ['| library | version tested | what works | test |', '| --- | --- | --- | --- |']
+    for library, what, test in ROWS:
+        rows.append(f'| {library} | {version(library).split("+")[0]} | {what} | `{test}` |')
+    return '\n'.join(rows) + '\n'
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--write', action='store_true', help='write the table into timm_res2net/docs/integrations.md')
+    args = parser.parse_args()
+    try:
+        text = table()
+    except PackageNotFoundError as error:
+        print(f"error: {error.name} is not installed: pip install -e '.[test,ecosystem]'", file=sys.stderr)
+        return 1
+    if not args.write:
+        print(text, end='')
+        return 0
+    head, rest = PAGE.read_text(encoding='utf-8').split(BEGIN)
+    PAGE.write_text(head + BEGIN + text + END + rest.split(END)[1], encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
