@@ -153,8 +153,8 @@ def main() -> None:
         args.output.mkdir(parents=True, exist_ok=True)
         command = f'python scripts/evidence.py train.py DATA --jobs {args.jobs}'
         (args.output / 'command.txt').write_text(' '.join([command, *(['--', *extra] if extra else [])]))
-        queue = [(name, seed) for seed in range(max(n for _, n in ROWS.values())) for name, (_, n) in ROWS.items()
-                 if seed < n]
+        queue = [(name, seed) for name, (_, n) in ROWS.items() for seed in range(n)]
+        queue.sort(key=lambda run: (ROWS[run[0]][1] == 1, run[1]))  # what is compared with a spread comes first
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(lambda run: train(args, *run), queue))
     results = collect(args.output)
