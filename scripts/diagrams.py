@@ -175,21 +175,23 @@ def text_table(
         notes: Optional[str] = None,
 ) -> Figure:
     """A table as a picture; the first row is the header."""
-    figure, axes = plt.subplots(figsize=(11, 0.33 * len(rows) + 1.1))
+    height = 0.3 * len(rows) + 0.9
+    figure = plt.figure(figsize=(11, height))
+    axes = figure.add_axes((0.015, 0.4 / height, 0.97, 1 - 0.85 / height))
     axes.axis('off')
     axes.set_title(title, fontsize=11, color=INK, loc='left')
-    table = axes.table(cellText=rows[1:], colLabels=rows[0], colWidths=widths, loc='center', cellLoc='right')
+    table = axes.table(cellText=rows[1:], colLabels=rows[0], colWidths=widths, bbox=(0, 0, 1, 1), cellLoc='right')
     table.auto_set_font_size(False)
-    table.set_fontsize(8.5)
-    table.scale(1, 1.35)
+    table.set_fontsize(9)
     for (row, column), cell in table.get_celld().items():
         cell.set_edgecolor('#cbd2d9')
         cell.get_text().set_color(INK)
         if column == 0:
             cell.get_text().set_ha('left')
+            cell.PAD = 0.02
         if row == 0:
             cell.set_facecolor(MERGE)
             cell.get_text().set_weight('bold')
     if notes:
-        figure.text(0.02, 0.01, notes, fontsize=7.5, color=GREY)
+        figure.text(0.015, 0.12 / height, notes, fontsize=7.5, color=GREY)
     return figure

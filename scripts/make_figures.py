@@ -83,27 +83,30 @@ def draw_figures() -> Figure:
     groups = {la.name: la.groups for la in receptive_fields(model)}[block]
     sides = [g.field.largest for g in groups[-1:] + groups[:-1]]
     images = photographs(160)
-    config = data_config(model, 160)
+    sizes = {'groups': data_config(model, 96), 'answer': data_config(model)}  # the answer at the size of training
     figure = plt.figure(figsize=(11, 11.2))
     for (left, width), draw in zip(((0.0, 0.24), (0.24, 0.46), (0.71, 0.28)), (
             diagrams.bottleneck, diagrams.res2net, diagrams.extras), strict=True):
         draw(figure.add_axes((left, 0.535, width, 0.435)))
     figure.text(0.5, 0.505, f'(d) one block, many receptive fields: mean activation of the groups of {block} of '
                 f'{SHIPPED.split(".")[0]}', ha='center', fontsize=11, color=diagrams.INK)
-    grid = figure.add_gridspec(len(images), 6, left=0.02, right=0.98, top=0.475, bottom=0.01, wspace=0.06, hspace=0.06)
+    grid = figure.add_gridspec(len(images), 6, left=0.02, right=0.98, top=0.475, bottom=0.02, wspace=0.06, hspace=0.14)
     for i, (_, image) in enumerate(images):
-        x = normalise(read_pixels([image], config, 1), config)
-        maps = group_activations(model, x, block)
-        heat = class_activation_maps(model, x)[0]
-        titles = ['photograph', *(f'$y_{j}$: {side} x {side} pixels' for j, side in enumerate(sides, 1)), 'Grad-CAM']
+        x = {key: normalise(read_pixels([image], config, 1), config) for key, config in sizes.items()}
+        maps = group_activations(model, x['groups'], block)
+        heat = class_activation_maps(model, x['answer'])[0]
+        answer = model.pretrained_cfg['label_names'][model(x['answer']).argmax()]
+        windows = [f'$y_{j}$: {side} x {side} pixels' for j, side in enumerate(sides, 1)]
+        titles = ['photograph', *windows, 'Grad-CAM, answer']
         for j, picture in enumerate([image, *maps, heat]):
             axes = figure.add_subplot(grid[i, j])
             axes.axis('off')
             if j == 5:
                 axes.imshow(image)
-                axes.imshow(heat, cmap='inferno', alpha=0.55, extent=(0, 160, 160, 0))
+                axes.imshow(heat, cmap='inferno', alpha=0.55, extent=(0, 160, 160, 0), interpolation='bicubic')
+                axes.text(80, 174, answer, ha='center', fontsize=8, color=diagrams.INK)
             else:
-                axes.imshow(picture, cmap='viridis')
+                axes.imshow(picture, cmap='viridis', interpolation='bicubic')
             if i == 0:
                 axes.set_title(titles[j], fontsize=9, color=diagrams.INK)
     return figure
@@ -138,6 +141,8 @@ def draw_accuracy_cost() -> Figure:
     left.set_ylabel('ImageNet top-1 error, % (paper)')
     left.set_xlim(2.5, 9.8)
     left.grid(color='#e4e7eb', zorder=0)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is not there, scripts/evidence.py writes it')
     evidence = json.loads(path.read_text())
     names = [row['network'].split(' (')[0] for row in evidence['rows']]
     means = [statistics.mean(row['top1']) for row in evidence['rows']]
@@ -166,7 +171,8 @@ def draw_receptive_fields() -> Figure:
         left.step(list(shares), torch.tensor(list(shares.values())).cumsum(0), where='post', color=color,
                   label=f'scale {scale}')
         blocks = [layer for layer in layers if layer.groups]
-        right.plot(range(1, len(blocks) + 1), [b.field.largest for b in blocks], color=color, marker='o', markersize=3)
+        right.plot(range(1, len(blocks) + 1), [b.field.largest for b in blocks], color=color, marker='o', markersize=3,
+                   linewidth=5 if scale == 1 else 1.5)  # scales 1 and 2 see the same
     left.set_xlabel('window that a path sees, pixels')
     left.set_ylabel('share of paths, cumulative')
     left.set_title('all paths through the network', fontsize=9, color=diagrams.INK)
@@ -192,10 +198,10 @@ FIGURES: Dict[str, Callable[[], Figure]] = {
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG of few colours without a date, the same bytes each time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=130, metadata={'Software': None})
+    figure.savefig(buffer, dpi=110, metadata={'Software': None})
     plt.close(figure)
     image = Image.open(buffer).convert('RGB')
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What a new user does first, with nothing but the package and what it requires: run by .ci/run on the installed wheel."""
+"""What a new user does first, with the package and what it requires alone: run by .ci/run on the installed wheel."""
 import sys
 import tempfile
 from pathlib import Path
