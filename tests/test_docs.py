@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 from literal_networks import Foreign
 from PIL import Image
 from run_page import blocks
+from timm.models import save_for_hf
 
 import timm_res2net
 
@@ -28,6 +30,14 @@ def paddle_file(tmp_path_factory):
     path = tmp_path_factory.mktemp('paddle') / 'Res2Net50_vd_26w_4s_pretrained.pdparams'
     path.write_bytes(pickle.dumps({k: v.numpy() for k, v in weights.items()}, protocol=2))
     return path
+
+
+@pytest.fixture
+def published(hub, tmp_path):
+    """What timm has on the Hub of two networks, with random weights."""
+    for name, repo in (('resnet50', 'resnet50.a1_in1k'), ('res2net50_26w_4s', 'res2net50_26w_4s.in1k')):
+        save_for_hf(timm.create_model(name), tmp_path / name, safe_serialization=True)
+        hub.put_repo(f'timm/{repo}', {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
 
 
 @pytest.fixture
@@ -66,7 +76,7 @@ def test_quick_pages(name, run_page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', sorted(set(PAGES) - set(QUICK) - set(ECOSYSTEM) - {'training.md'}))
-def test_pages(name, run_page):
+def test_pages(name, run_page, published):
     run_page(name)
 
 
