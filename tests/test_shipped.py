@@ -97,8 +97,7 @@ def test_features_transfer_to_digits(model):
         features = (features - features[:200].mean(0)) / (features[:200].std(0) + 1e-6)
         classifier = LogisticRegression(max_iter=300).fit(features[:200], labels[:200])
         accuracy[pretrained] = classifier.score(features[200:], labels[200:900])
-    assert sklearn and accuracy[True] >= 0.85
-    assert accuracy[True] > accuracy[False]
+    assert sklearn and accuracy[True] >= accuracy[False] + 0.2
 
 
 def test_another_number_of_classes_and_channels(model):
