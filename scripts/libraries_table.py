@@ -2,13 +2,11 @@
 
 Versions are those installed here, so run the tests (`python -m pytest -m ecosystem`, `-m slow`) before --write.
 """
-import argparse
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent / 'timm_res2net' / 'docs' / 'integrations.md'
-BEGIN, END = '<!-- libraries: begin -->\n', '<!-- libraries: end -->\n'
+from page_table import DOCS, run
+
 # package on the index, what works, test (in test_ecosystem.py unless a file is named)
 ROWS = [
     ('transformers', 'classifier, image processor and pipeline from a folder', 'test_transformers_classifier'),
@@ -56,22 +54,8 @@ def table() -> str:
     return '\n'.join(rows) + '\n'
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--write', action='store_true', help='write the table into timm_res2net/docs/integrations.md')
-    args = parser.parse_args()
-    try:
-        text = table()
-    except PackageNotFoundError as error:
-        print(f"error: {error.name} is not installed: pip install -e '.[test,ecosystem]'", file=sys.stderr)
-        return 1
-    if not args.write:
-        print(text, end='')
-        return 0
-    head, rest = PAGE.read_text(encoding='utf-8').split(BEGIN)
-    PAGE.write_text(head + BEGIN + text + END + rest.split(END)[1], encoding='utf-8')
-    return 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(run(__doc__.split('\n')[0], DOCS / 'integrations.md', 'libraries', table))
+    except PackageNotFoundError as error:
+        sys.exit(f"error: {error.name} is not installed: pip install -e '.[test,ecosystem]'")

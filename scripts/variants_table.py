@@ -2,19 +2,18 @@
 
 Parameters and multiply-accumulates (MACs) are counted on the meta device at each variant's own input size and classes.
 """
-import argparse
 import sys
-from pathlib import Path
 from typing import Any, Optional, Tuple
 
 import timm
 import torch
+from page_table import DOCS, marks, run
 from torch.utils.flop_counter import FlopCounterMode
 
 import timm_res2net  # noqa: F401  registers the variants
 
-PAGE = Path(__file__).resolve().parent.parent / 'timm_res2net' / 'docs' / 'variants.md'
-BEGIN, END = '<!-- variants: begin -->\n', '<!-- variants: end -->\n'
+PAGE = DOCS / 'variants.md'
+BEGIN, END = marks('variants')
 
 
 def cost(name: str, size: Optional[int] = None, **kwargs: Any) -> Tuple[int, float]:
@@ -43,21 +42,5 @@ def table() -> str:
     return '\n'.join(rows) + '\n'
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--write', action='store_true', help='write the table into timm_res2net/docs/variants.md')
-    args = parser.parse_args()
-    if not args.write:
-        print(table(), end='')
-        return 0
-    text = PAGE.read_text(encoding='utf-8')
-    if BEGIN not in text or END not in text:
-        print(f'{PAGE} has no lines "{BEGIN.strip()}" and "{END.strip()}" to put the table between', file=sys.stderr)
-        return 1
-    head, rest = text.split(BEGIN)
-    PAGE.write_text(head + BEGIN + table() + END + rest.split(END)[1], encoding='utf-8')
-    return 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(__doc__.split('\n')[0], PAGE, 'variants', table))

@@ -241,12 +241,10 @@ def match(found: Recognised, hint: Tuple[str, Dict[str, Any]] = ('', {})) -> Tup
         if found.matches(cls, defaults):
             return name, {k: v for k, v in head.items() if v != complete(cls, defaults)[k]}
     target = complete(found.cls, {**found.arguments, 'base_width': found.smallest_base_width()})
-    best: Tuple[str, Dict[str, Any]] = (FREE_FORM, target)
+    candidates = []
     for name in names:
         cls, defaults = described[name]
         if cls is found.cls and (name == FREE_FORM or cls is not Res2Net):
             full = complete(cls, defaults)
-            differing = {k: v for k, v in target.items() if v != full[k]}
-            if len(differing) < len(best[1]):
-                best = name, differing
-    return best
+            candidates.append((name, {k: v for k, v in target.items() if v != full[k]}))
+    return min(candidates, key=lambda candidate: len(candidate[1]))

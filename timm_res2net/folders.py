@@ -55,8 +55,9 @@ def save_folder(
             has no such network; the message names what stands in the way.
     """
     described = describe(model, as_timm)
-    labels = check_labels(network_of(model), label_names, None)
-    return _write(folder, overwrite, lambda new: write_model(network_of(model), new, described, labels))
+    network = network_of(model)
+    labels = check_labels(network, label_names, None)
+    return _write(folder, overwrite, lambda new: write_model(network, new, described, labels))
 
 
 def save_as_timm(model: nn.Module, folder: Union[str, Path], overwrite: bool = False, **kwargs) -> Path:
