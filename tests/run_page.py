@@ -44,8 +44,10 @@ def fitted(command):
     if '--data-dir IMAGENET' in command:
         command += f' {SMALL}'
         if 'train.py' in command:
+            command += ' --aug-repeats 0'  # timm repeats augmentations between several processes only
             command += ' --epochs 2' if '--resume' in command else ' --epochs 1 --warmup-epochs 0'
-            command += '' if '--output' in command else ' --output output --experiment NAME'
+            if '--output' not in command:  # the page resumes the paper's
+                command += f' --output output --experiment {"NAME" if "_paper.yaml" in command else "OTHER"}'
     return command
 
 
