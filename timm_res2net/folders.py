@@ -214,7 +214,8 @@ def _write_config(
         cfg['pool_size'] = None
         cfg.pop('test_input_size', None)
     cfg.update({k: v for k, v in data_config.items() if v is not None})
-    save_config_for_hf(source, str(path), model_config=dict(labels, global_pool=args['global_pool']), model_args=args)
+    target: Any = path  # timm 1.0.21 wants a Path, whatever later annotations say
+    save_config_for_hf(source, target, model_config=dict(labels, global_pool=args['global_pool']), model_args=args)
     config = json.loads(path.read_text(encoding='utf-8'))
     # the number of classes has its own entry, and transformers passes it along with these
     config['model_args'] = {k: v for k, v in args.items() if k != 'num_classes'}
