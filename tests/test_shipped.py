@@ -13,6 +13,8 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 import timm_res2net  # noqa: F401  registers the variants
+from timm_res2net.activation_maps import class_activation_maps, heat_inside
+from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
 from timm_res2net.shipped import CIFAR100_CLASSES, WEIGHTS, provenance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,6 +81,24 @@ def test_a_mirrored_photograph_says_the_same(model):
     pytest.importorskip('skimage')
     image = photograph('rocket')
     assert predictions(model, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))[0][0] == 'rocket'
+
+
+@pytest.mark.parametrize('name, label, box, times', [
+    ('rocket', 'rocket', (.40, .25, .62, .95), 2), ('stereo_motorcycle', 'motorcycle', (.02, .15, 1, .9), 1.2),
+    ('coffee', 'cup', (.18, .08, .75, .75), 1.1), ('astronaut', 'woman', (.3, 0, .7, .45), 2)])
+def test_the_heat_sits_on_the_object(name, label, box, times, model):
+    """The share of an activation map inside a box drawn by hand, against chance, the box's share of the image."""
+    data = pytest.importorskip('skimage').data
+    pytest.importorskip('pytorch_grad_cam')
+    image = getattr(data, name)()
+    image = Image.fromarray(image[0] if isinstance(image, tuple) else image)
+    config = data_config(model)
+    x = normalise(read_pixels([image], config, 1), config)
+    inside, chance = heat_inside(class_activation_maps(model, x, [CIFAR100_CLASSES.index(label)])[0], box)
+    assert inside > times * chance
+    untrained = timm.create_model(NAME, num_classes=100).eval()
+    other, _ = heat_inside(class_activation_maps(untrained, x, [CIFAR100_CLASSES.index(label)])[0], box)
+    assert inside > other
 
 
 def test_features_transfer_to_digits(model):

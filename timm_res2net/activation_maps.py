@@ -6,6 +6,7 @@ https://arxiv.org/abs/1610.02391; the Res2Net paper's figure 4 compares such map
 from typing import Any, Optional, Sequence, Tuple
 
 import torch
+from timm.layers import to_2tuple
 from torch import nn
 
 from .arguments import find_layer
@@ -28,6 +29,11 @@ def class_activation_maps(
         method: str = 'gradcam',
 ) -> torch.Tensor:
     """How much each pixel's surroundings speak for a class: (B, H, W) from 0 to 1, 1 the most in each image.
+
+    Cells of the layer's map lie where their receptive fields are centred. grad-cam spreads them evenly over the image,
+    which puts them (r - 1) / 2 pixels too far right and down for a map r times smaller than the image, if all strided
+    layers have odd kernels and equal padding (ResNet, Res2Net; not vd and "d" shortcuts, which average 2x2). There the
+    maps are moved back.
 
     Args:
         model: With a classifier; used in eval mode and left as it was.
@@ -59,7 +65,8 @@ def class_activation_maps(
                 f'classes={list(classes)!r} must be {len(images)} numbers from 0 to {num_classes - 1}, one per '
                 'image.')
     targets = None if classes is None else [ClassifierOutputTarget(c) for c in classes]
-    training = model.training
+    training, sizes = model.training, []
+    handle = module.register_forward_hook(lambda _, args, out: sizes.append(out.shape[-2:]))
     model.eval()
     try:
         with getattr(pytorch_grad_cam, METHODS[method])(model, [module]) as cam:
@@ -67,8 +74,27 @@ def class_activation_maps(
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a block or a stage.') from error
     finally:
+        handle.remove()
         model.train(training)
-    return torch.as_tensor(maps)
+    return _centred(torch.as_tensor(maps), sizes[0]) if _is_centred(model) else torch.as_tensor(maps)
+
+
+def _is_centred(model: nn.Module) -> bool:
+    """Whether cell i of a map r times smaller than the image is centred on pixel r * i, on every path to it."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
+    sizes = [[to_2tuple(v) for v in (m.stride, m.kernel_size, m.padding)] for m in layers]
+    return all(k[0] % 2 and p == (k[0] // 2, k[1] // 2) for s, k, p in sizes if max(s) > 1)
+
+
+def _centred(heat: torch.Tensor, cells: Tuple[int, int]) -> torch.Tensor:
+    """Maps (B, H, W), resized from so many cells, moved by (r - 1) / 2 pixels up and left."""
+    h, w = heat.shape[-2:]
+    y, x = (torch.arange(n) + (n / c - 1) / 2 for n, c in zip((h, w), cells, strict=True))
+    # grid_sample counts from -1 to 1, from the outer edge of the first pixel to that of the last
+    grid = torch.stack(torch.meshgrid((2 * x + 1) / w - 1, (2 * y + 1) / h - 1, indexing='xy'), -1)
+    moved = nn.functional.grid_sample(
+        heat[:, None], grid.expand(len(heat), -1, -1, -1), padding_mode='border', align_corners=False)[:, 0]
+    return moved / moved.amax((1, 2), keepdim=True).clamp_min(torch.finfo(moved.dtype).tiny)
 
 
 def heat_inside(heat: torch.Tensor, box: Tuple[float, float, float, float]) -> Tuple[float, float]:
@@ -86,4 +112,5 @@ def heat_inside(heat: torch.Tensor, box: Tuple[float, float, float, float]) -> T
         raise ValueError(f'box={box!r} must be (left, top, right, bottom) with 0 <= left < right <= 1, likewise top.')
     h, w = heat.shape
     part = heat[round(top * h):round(bottom * h), round(left * w):round(right * w)]
-    return (part.sum() / heat.sum()).item(), part.numel() / heat.numel()
+    # a map without any heat, where nothing speaks for the class, has none in the box
+    return (part.sum() / heat.sum().clamp_min(torch.finfo(heat.dtype).tiny)).item(), part.numel() / heat.numel()
