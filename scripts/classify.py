@@ -2,7 +2,7 @@
 
 Prints the most likely classes of each image with their probabilities. Without images it takes photographs bundled
 with scikit-image. NAME is any model timm can create (registered, `hf-hub:USER/REPO` or `local-dir:FOLDER`), or a
-checkpoint file of any layout that `load_checkpoint` reads.
+checkpoint file or folder of any layout that `load_checkpoint` reads.
 Exit code 0: all images read; 1: some could not be read (named, and the others classified); 2: nothing could be done.
 """
 import argparse
@@ -14,11 +14,13 @@ from typing import Any, Iterator, List, Tuple
 import timm
 import torch
 from PIL import Image
-from timm.data import ImageNetInfo, create_transform, resolve_data_config
+from timm.data import ImageNetInfo, create_transform
 
 import timm_res2net
-from timm_res2net.deploy.preprocessing import SUFFIXES
+from timm_res2net import data_cfg
+from timm_res2net.deploy.preprocessing import IMAGE_MODES, SUFFIXES, data_config
 
+CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
 BUNDLED = ('rocket', 'coffee', 'stereo_motorcycle', 'astronaut', 'camera')  # of scikit-image
 
 
@@ -44,8 +46,8 @@ def read_image(source) -> Image.Image:
 
 def class_names(model: torch.nn.Module) -> List[str]:
     """Names of the model's classes: its own, ImageNet's for 1000 classes, or numbers."""
-    names = model.pretrained_cfg.get('label_names')
-    if names and len(names) == model.num_classes:
+    names = data_cfg.class_names(model)
+    if names:
         descriptions = model.pretrained_cfg.get('label_descriptions') or {}
         return [descriptions.get(n, n) for n in names]
     if model.num_classes == 1000:
@@ -55,9 +57,15 @@ def class_names(model: torch.nn.Module) -> List[str]:
 
 
 def load_model(name: str, pretrained: bool = True, **kwargs: Any) -> torch.nn.Module:
-    """A registered name, `hf-hub:USER/REPO` or `local-dir:FOLDER`, or a checkpoint file, in eval mode."""
-    if Path(name).is_file():
-        return timm_res2net.load_checkpoint(name).eval()
+    """A registered name, `hf-hub:USER/REPO` or `local-dir:FOLDER`, or a checkpoint file or folder, in eval mode.
+
+    `kwargs` win over what the name or the file says; a file always gives its weights.
+    """
+    path = Path(name)
+    if path.exists() and not timm.is_model(name.partition('.')[0]):
+        return timm_res2net.load_checkpoint(path, **kwargs).eval()
+    if ':' not in name and (path.parent.name or path.suffix in CHECKPOINTS):
+        raise FileNotFoundError(f'{name}: no such file')
     return timm.create_model(name, pretrained=pretrained, **kwargs).eval()
 
 
@@ -78,14 +86,18 @@ def main() -> int:
     if not model.num_classes:
         print(f'{args.model} has no classifier', file=sys.stderr)
         return 2
-    transform = create_transform(**resolve_data_config({}, model=model))
+    config = data_config(model)
+    if config['input_size'][0] not in IMAGE_MODES:
+        print(f'{args.model} takes {model.in_chans} channels (in_chans), pictures have 1 or 3', file=sys.stderr)
+        return 2
+    transform, mode = create_transform(**config), IMAGE_MODES[config['input_size'][0]]
     names = class_names(model)
 
     results, failures = [], []
     try:
         for name, source in find_images(args.images):
             try:
-                x = transform(read_image(source)).unsqueeze(0)
+                x = transform(read_image(source).convert(mode)).unsqueeze(0)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 failures.append({'image': name, 'error': str(error)})
                 continue

@@ -13,10 +13,12 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 from classify import load_model
-from timm.data import create_dataset, create_loader, resolve_data_config
+from timm.data import create_dataset, create_loader
 from timm.utils import natural_key
 
 from timm_res2net import deploy
+from timm_res2net.data_cfg import class_names
+from timm_res2net.deploy.preprocessing import IMAGE_MODES, data_config
 from timm_res2net.shipped import WEIGHTS, provenance
 
 
@@ -24,7 +26,7 @@ def describe(model: Any) -> Tuple[Dict[str, Any], int, Optional[Sequence[str]]]:
     """Preprocessing, number of classes and their names, of a model or of an exported file."""
     if isinstance(model, deploy.Deployed):
         return model.metadata['data_config'], model.metadata['num_classes'], model.labels
-    return resolve_data_config({}, model=model), model.num_classes, model.pretrained_cfg.get('label_names')
+    return data_config(model), model.num_classes, class_names(model)
 
 
 def check_classes(num_classes: int, names: Optional[Sequence[str]], folder: Path) -> None:
@@ -50,13 +52,15 @@ def evaluate(
 ) -> Dict[str, float]:
     """Accuracy in percent and number of images of `DATA/split`, with the model's own preprocessing."""
     config, num_classes, names = describe(model)
+    mode = IMAGE_MODES.get(config['input_size'][0])
+    if mode is None:
+        raise ValueError(f'the model takes {config["input_size"][0]} channels (in_chans), pictures have 1 or 3')
     check_classes(num_classes, names, data / split)
     pixels = isinstance(model, deploy.Deployed) and model.metadata['input'] == 'pixels'
     if pixels:
-        config = {**config, 'mean': (0, 0, 0), 'std': (1, 1, 1)}
-    loader = create_loader(
-        create_dataset('', root=str(data), split=split, is_training=False), batch_size=batch_size, num_workers=workers,
-        use_prefetcher=False, **config)
+        config = {**config, 'mean': [0.] * len(config['mean']), 'std': [1.] * len(config['std'])}
+    dataset = create_dataset('', root=str(data), split=split, is_training=False, input_img_mode=mode)
+    loader = create_loader(dataset, batch_size=batch_size, num_workers=workers, use_prefetcher=False, **config)
     correct = torch.zeros(2)
     images = 0
     for x, target in loader:
@@ -85,7 +89,7 @@ def main() -> int:
         else:
             model = load_model(args.model).to(args.device)
         result = evaluate(model, args.data, args.split, args.batch_size, args.workers, args.device)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     print(json.dumps({'model': args.model, **result}, indent=2))

@@ -42,9 +42,6 @@ def main() -> int:
             model, args.file, format, args.precision, batch_size=args.batch_size, image_size=args.image_size,
             dynamic_size=args.dynamic_size, pixels_in=args.pixels, images=args.images, calibration=args.calibration,
             overwrite=args.overwrite))
-    except ImportError as error:
-        print(f"error: {error}; pip install 'timm-res2net[deploy]' has all engines", file=sys.stderr)
-        return 2
     except Exception as error:  # whatever timm, a checkpoint or an exporter says, in one line
         print(f'error: {error}', file=sys.stderr)
         return 1 if isinstance(error, deploy.ExportError) else 2

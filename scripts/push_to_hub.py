@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     names.add_argument('--class-names', type=Path, help='file with one class name per line, or a JSON list')
     names.add_argument('--data-dir', type=Path, help='image folders whose names are the class names, or their parent')
     parser.add_argument('--dataset', help="name of the data set on the Hub, 'imagenet-1k'; adds the metric to the card")
-    parser.add_argument('--license', default='apache-2.0')
+    parser.add_argument('--license', help="the Hub's name of it ('apache-2.0'); by default that of the pretrained cfg")
     parser.add_argument('--description', help='text of the model card')
     parser.add_argument('--commit-message')
     parser.add_argument('--private', action='store_true')

@@ -7,6 +7,7 @@ the gradient of the centre unit, averaged over real photographs (--images, or sc
     python scripts/receptive_field.py resnet50_custom res2net50_26w_4s_custom --plot fields.png
 """
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -56,6 +57,8 @@ def main() -> int:
     args = parser.parse_args()
     if not args.effective and (args.images or args.image_size or args.layer):
         parser.error('--images, --image-size and --layer are for --effective, which is not there')
+    if args.plot and importlib.util.find_spec('matplotlib') is None:
+        parser.error("--plot needs matplotlib: pip install 'timm-res2net[figures]'")
     fields: Dict[str, List[Layer]] = {}
     effective: Dict[str, torch.Tensor] = {}
     answer = {}

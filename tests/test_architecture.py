@@ -10,8 +10,6 @@ from timm_res2net.architecture import FREE_FORM, Recognised, complete, match, va
 from timm_res2net.checkpoints import CheckpointError
 from timm_res2net.layouts import to_native
 
-INVISIBLE = ('stem_stride', 'first_block')  # what has no weights, see the file under test
-
 
 @functools.lru_cache
 def state_of(name, **kwargs):
@@ -66,6 +64,26 @@ def test_other_networks_are_recognised_by_their_arguments(variant, arguments):
     assert type(rebuilt) is type(target)
     assert [type(m) for m in rebuilt.modules()] == [type(m) for m in target.modules()]
     assert getattr(rebuilt.layer1[0], 'width', 0) == target.layer1[0].width if hasattr(target, 'layer1') else True
+
+
+@pytest.mark.parametrize('arguments', [
+    dict(attn_layer='se'), dict(scale=8, base_width=18), dict(layers=(2, 2, 2)),
+    dict(scale=2, base_width=60, num_classes=7)])
+def test_what_has_no_weights_stays_as_in_the_closest_variant(arguments):
+    """The variant's stem has a stride of 2, the class's default is 1."""
+    state = state_of.__wrapped__('res2net23_32w_4s_cifar_custom', **arguments)
+    name, found = match(Recognised(state))
+    assert name == 'res2net23_32w_4s_cifar_custom' and found.keys() - {'rd_ratio'} == arguments.keys()
+    rebuilt = timm.create_model(name, device='meta', **found)
+    assert rebuilt.conv1.stride == timm.create_model(name, device='meta').conv1.stride == (2, 2)
+
+
+def test_a_strangers_cifar_network_has_the_papers_stem(tmp_path):
+    network = timm.create_model('res2next29_6c_24w_4s_cifar_custom', layers=(1, 1, 1), channels=(16, 24, 32))
+    name, found = match(Recognised(network.state_dict()))
+    assert timm.create_model(name, device='meta', **found).conv1.stride == (1, 1)
+    torch.save(network.state_dict(), tmp_path / 'bare.pth')
+    assert 'stem_stride=1' in str(timm_res2net.inspect_checkpoint(tmp_path / 'bare.pth'))
 
 
 def test_base_width_is_the_variants_or_the_smallest():

@@ -222,6 +222,82 @@ def test_what_was_recognised_is_said(sources, tmp_path, caplog):
     assert '\n' not in str(info)
 
 
+def trained(path, model, arch, **args):
+    """A checkpoint as timm's train.py leaves it."""
+    saver = CheckpointSaver(
+        model, torch.optim.SGD(model.parameters(), 0.1), argparse.Namespace(model=arch, **args),
+        checkpoint_dir=str(path), recovery_dir=str(path))
+    saver.save_checkpoint(0, 1.)
+    return path / 'last.pth.tar'
+
+
+@pytest.mark.parametrize('arch, kwargs, args', [
+    ('res2net23_32w_4s_cifar_custom.cifar100', dict(act_layer='silu'), {}),
+    ('res2net23_32w_4s_cifar_custom', dict(scale=8, base_width=18), {}),
+    ('res2net23_32w_4s_cifar_custom.cifar100', dict(attn_layer='se'), dict(gp='max')),
+    ('local-dir:{folder}', dict(act_layer='silu'), dict(gp='max')),
+])
+def test_a_training_checkpoint_comes_back_as_it_was_trained(arch, kwargs, args, tmp_path):
+    model = timm.create_model(
+        'res2net23_32w_4s_cifar_custom', num_classes=10, **kwargs, **({'global_pool': args['gp']} if args else {}))
+    given = kwargs
+    if arch.startswith('local-dir'):
+        timm_res2net.save_folder(timm.create_model('res2net23_32w_4s_cifar_custom', **kwargs), tmp_path / 'folder')
+        arch, given = arch.format(folder=tmp_path / 'folder'), {}
+    file = trained(tmp_path, model, arch, model_kwargs=given, **args)
+    again = load_checkpoint(file).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(again(x), model.eval()(x))
+    assert not again.checkpoint_info.assumed
+    assert load_checkpoint(file, variant='res2net23_32w_4s_cifar_custom.cifar100', **kwargs).num_classes == 10
+
+
+def test_what_nobody_tells_is_said(tmp_path, caplog):
+    file = trained(tmp_path, timm.create_model(NAME), 'hf-hub:alice/far-away')
+    assert 'hf-hub:alice/far-away' in str(load_checkpoint(file).checkpoint_info)
+    norms = dict(norm_layer='groupnorm1', channels=(16, 16, 16, 16), layers=(1, 1, 1, 1))
+    torch.save(timm.create_model('res2net_custom', **norms).state_dict(), tmp_path / 'norms.pth')
+    caplog.clear()
+    info = load_checkpoint(tmp_path / 'norms.pth', norm_layer='layernorm2d').checkpoint_info
+    assert 'norm_layer=' in str(info) and any('norm_layer=' in r.getMessage() for r in caplog.records)
+    file = trained(tmp_path, timm.create_model('res2net_custom', **norms), 'res2net_custom', model_kwargs=norms)
+    info = inspect_checkpoint(file)
+    assert info.model_args['norm_layer'] == 'groupnorm1' and not info.assumed
+
+
+def test_the_cfg_is_that_of_the_weights(tmp_path):
+    """Names, preprocessing and license of a folder; of bare weights no names, though the variant has as many."""
+    model = timm.create_model('res2net23_32w_4s_cifar_custom', num_classes=100, in_chans=1)
+    torch.save(model.state_dict(), tmp_path / 'bare.pth')
+    bare = load_checkpoint(tmp_path / 'bare.pth').pretrained_cfg
+    assert bare['license'] == 'unknown' and bare['input_size'] == (1, 32, 32) and len(bare['mean']) == 1
+    assert not bare.get('label_names') and not bare.get('file')
+    assert not model.pretrained_cfg['label_names']  # not trained, so not those of the weights that ship
+    names = {i: f'thing {i}' for i in range(100)}
+    timm_res2net.save_folder(model, tmp_path / 'folder', label_names=names)
+    config = json.loads((tmp_path / 'folder/config.json').read_text())
+    assert config['label_names'] == list(names.values())
+    config['pretrained_cfg'].update(crop_pct=0.5, interpolation='nearest', license='mit', mean='odd')
+    (tmp_path / 'folder/config.json').write_text(json.dumps(config))
+    cfg = load_checkpoint(tmp_path / 'folder').pretrained_cfg
+    assert (cfg['crop_pct'], cfg['interpolation'], cfg['license']) == (0.5, 'nearest', 'mit')
+    assert cfg['label_names'] == list(names.values()) and cfg['mean'] == bare['mean']
+    for wrong, match in (
+            (['x'] * 99, '99 names'), ('x' * 100, 'text'), ({i + 1: 'x' for i in range(100)}, 'class 0')):
+        with pytest.raises(ValueError, match=match):
+            timm_res2net.save_folder(model, tmp_path / 'other', label_names=wrong)
+    assert not (tmp_path / 'other').exists()
+
+
+def test_into_a_compiled_model(tmp_path):
+    model = randomized()
+    torch.save(model.state_dict(), tmp_path / 'file.pth')
+    other = torch.compile(timm.create_model(NAME))
+    assert load_checkpoint(tmp_path / 'file.pth', other) is other
+    assert equal(other._orig_mod, model)
+
+
 def test_variant_and_arguments_by_the_caller(tmp_path):
     model = randomized('res2net_custom', first_block='paddle', depth=26, scale=2, base_width=8)
     torch.save(model.state_dict(), tmp_path / 'x.pth')

@@ -53,6 +53,28 @@ def test_bundled_photographs_and_checkpoint_file(stubborn):
     assert 'astronaut' in done.stdout and done.stdout.count('class 2') == 5
 
 
+def test_a_folder_arguments_and_grey_images(tmp_path):
+    model = timm.create_model('test_res2net_custom', num_classes=4, in_chans=1)
+    timm_res2net.save_folder(model, tmp_path / 'grey', label_names=['a', 'b', 'c', 'd'])
+    Image.new('RGB', (50, 40), 'red').save(tmp_path / 'red.png')
+    done = classify(tmp_path / 'red.png', '--model', tmp_path / 'grey', '--json')
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)['results']
+    assert {p['class'] for p in result['predictions']} == set('abcd')
+    timm_res2net.save_folder(timm.create_model('test_res2net_custom', in_chans=4), tmp_path / 'four')
+    done = classify(tmp_path / 'red.png', '--model', tmp_path / 'four')
+    assert done.returncode == 2 and '4 channels' in done.stderr and 'Traceback' not in done.stderr
+    done = classify(tmp_path / 'red.png', '--model', tmp_path / 'mistyped.pth')
+    assert done.returncode == 2 and 'no such file' in done.stderr
+
+
+def test_a_file_takes_arguments(stubborn, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from classify import load_model
+    model = load_model(str(stubborn / 'model.safetensors'), act_layer='silu')
+    assert isinstance(model.layer1[0].act3, torch.nn.SiLU) and not model.training
+
+
 def test_nothing_to_do(stubborn, tmp_path):
     assert classify(tmp_path, '--model', f'local-dir:{stubborn}').returncode == 2
     done = classify('--model', 'no_such_model')

@@ -135,8 +135,9 @@ def test_prepacked_gives_gradients_of_inputs():
     assert relative(a.grad, b.grad) <= 1e-4
 
 
-def test_prepacked_copies_and_pickles():
-    fast = deploy.prepack(make())
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_prepacked_copies_and_pickles(dtype):
+    fast = deploy.prepack(make(), dtype)
     x = torch.randn(2, 3, SIZE, SIZE)
     with torch.inference_mode():
         fast(x)
@@ -291,6 +292,48 @@ def test_refused_models_and_paths(model, tmp_path):
     assert (tmp_path / 'model.pt2').read_text() == 'mine'
     deploy.export(model, tmp_path / 'model.pt2', 'torch', images=images(4), image_size=SIZE, overwrite=True)
     assert deploy.load(tmp_path / 'model.pt2').metadata['precision'] == 'fp32'
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_other_channels_and_compiled_models(channels, tmp_path):
+    """Means of the cfg's mean and std for channels that it does not describe; pictures only where there are such."""
+    model = torch.compile(make(in_chans=channels))
+    pixels = images(4)[:, :1].repeat(1, channels, 1, 1)
+    assert deploy.export(model, tmp_path / 'a.pt2', 'torch', image_size=SIZE, images=pixels).images == 4
+    Image.new('RGB', (SIZE, SIZE), 'red').save(tmp_path / 'red.png')
+    if channels == 4:
+        with pytest.raises(ValueError, match='in_chans=4'):
+            deploy.export(model, tmp_path / 'b.pt2', 'torch', images=[str(tmp_path / 'red.png')])
+        return
+    deploy.export(model, tmp_path / 'b.pt2', 'torch', images=[str(tmp_path / 'red.png')])
+    config = deploy.load(tmp_path / 'b.pt2').metadata['data_config']
+    assert config['input_size'][0] == len(config['mean']) == len(config['std']) == 1
+
+
+@pytest.mark.parametrize('missing, call', [
+    ('onnxruntime', lambda path: deploy.load(path / 'a.onnx')),
+    ('openvino', lambda path: deploy.export(make(), path / 'a.xml', 'openvino', image_size=SIZE, images=images(2))),
+    ('torchao', lambda path: deploy.export(
+        make(), path / 'a.pt2', precision='int8', image_size=SIZE, images=images(2)))])
+def test_an_engine_that_is_not_installed(missing, call, tmp_path, monkeypatch):
+    for name in [n for n in sys.modules if n.split('.')[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, 'meta_path', [Absent(missing), *sys.meta_path])
+    (tmp_path / 'a.onnx').touch()
+    with pytest.raises(ImportError, match=r"pip install 'timm-res2net\[deploy\]'"):
+        call(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.onnx']
+
+
+class Absent:
+    """An import hook that says of one package that it is not there."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] == self.name:
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 
 
 def test_a_file_that_disagrees_is_not_left(model, tmp_path, monkeypatch):

@@ -127,7 +127,7 @@ def test_every_library_in_the_table_has_its_test():
     assert len(named) > 20
     for test in named:
         file, _, function = test.rpartition('::') if '::' in test else ('', '', test)
-        file, function = (test, '') if test.endswith('.py') else (file or 'test_ecosystem.py', function)
+        file, function = (test, 'test_') if test.endswith('.py') else (file or 'test_ecosystem.py', function)
         assert f'def {function}' in (ROOT / 'tests' / file).read_text(encoding='utf-8'), test
     tests = re.findall(r'^def (test_\w+)', (ROOT / 'tests/test_ecosystem.py').read_text(encoding='utf-8'), flags=re.M)
     assert set(tests) <= set(named)

@@ -6,8 +6,13 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import timm
+import torch
 import yaml
 from loopback_hub import LoopbackHub
+
+import timm_res2net
+from timm_res2net.hub_files import save_for_hub
 
 
 @pytest.fixture(scope='module')
@@ -190,6 +195,20 @@ def test_without_hub(alice):
     failed = f'HubError: The connection to {alice["unreachable url"]} failed .*'
     assert re.match(f'{failed} and alice/other is not in the cache: check the network', unreachable['pull'])
     assert re.match(f'{failed}: check the network and try again.', unreachable['push'])
+
+
+@pytest.mark.parametrize('given, expected', [(None, 'unknown'), ('mit', 'mit')])
+def test_weights_of_others_keep_their_license(given, expected, tmp_path):
+    torch.save(timm.create_model('test_res2net_custom').state_dict(), tmp_path / 'theirs.pth')
+    model = timm_res2net.load_checkpoint(tmp_path / 'theirs.pth')
+    save_for_hub(model, tmp_path / 'folder', 'alice/theirs', license=given)
+    assert front_matter((tmp_path / 'folder/README.md').read_text(encoding='utf-8'))['license'] == expected
+    assert json.loads((tmp_path / 'folder/config.json').read_text())['pretrained_cfg']['license'] == expected
+
+
+def test_two_revisions_are_one_too_many():
+    with pytest.raises(ValueError, match="revision='b'.*@a"):
+        timm_res2net.from_hub('alice/good@a', revision='b')
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from timm.models import is_model, model_entrypoint
 from torch import Tensor, nn
 
 from .arguments import check_width
+from .blocks import default_first_block
 from .cifar import Res2NetCifar
 from .networks import LAYERS, Res2Net, Res2NetDla
 from .reading import CheckpointError
@@ -41,6 +42,12 @@ def is_variant(name: str) -> bool:
     return is_model(name) and name in variants()
 
 
+def variant_of(name: str) -> str:
+    """The registered variant that a name means: with a tag, or without our suffix as timm calls its own; '' if none."""
+    name = name.partition('.')[0]
+    return next((n for n in (name, f'{name}_custom') if is_variant(n)), '')
+
+
 def complete(cls: Type[nn.Module], arguments: Dict[str, Any]) -> Dict[str, Any]:
     """All arguments of a network, defaults filled in, in one spelling."""
     defaults = {k: p.default for k, p in inspect.signature(cls.__init__).parameters.items()
@@ -50,7 +57,7 @@ def complete(cls: Type[nn.Module], arguments: Dict[str, Any]) -> Dict[str, Any]:
         depth = full.pop('depth')
         full['layers'] = full['layers'] or LAYERS[depth or 50]
     if full['first_block'] is None:
-        full['first_block'] = 'hierarchical' if full['stride_position'] == 'conv1' else 'parallel'
+        full['first_block'] = default_first_block(full['stride_position'])
     if full['attn_layer'] == 'se' and full['rd_ratio'] is None:
         full['rd_ratio'] = 1 / 16
     if 'stem_type' in full:
@@ -208,10 +215,32 @@ class Recognised:
                 'first_block': a['first_block'] == 'parallel_conv',
                 'norm_layer': a.get('norm_layer') == 'batchnorm2d',
             } for a in (full, own))
+        return cls is self.cls and all(full[k] == own[k] for k in self.visible()) and self.fits(full['base_width'])
+
+    def visible(self) -> List[str]:
+        """Names of the arguments that names and shapes tell, without `base_width` and those of `HEAD`."""
         keys = [k for k in self.arguments if k not in HEAD] + ['attn_layer', 'rd_ratio', 'first_block']
+        if self.cls is not Res2NetDla:
+            keys.append('norm_layer')
         if self.cls is Res2Net:
             keys += ['stem_type', 'stem_width']
-        return cls is self.cls and all(full[k] == own[k] for k in keys) and self.fits(full['base_width'])
+        return list(dict.fromkeys(keys))
+
+    def differing(self, cls: Type[nn.Module], arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """What makes a network with these arguments the one of the file.
+
+        What has no weights stays as it is if the channels are the same, else it is the class's default.
+        """
+        full, own = complete(cls, arguments), complete(self.cls, self.arguments)
+        if 'channels' not in self.arguments or full['channels'] == own['channels']:
+            own.update({k: v for k, v in full.items() if k not in (*self.visible(), *HEAD)})
+        blocks = {full['first_block'], own['first_block']}
+        if own['first_block'] != 'paddle' and 'parallel_conv' not in blocks:
+            own['first_block'] = full['first_block']
+        result = {k: v for k, v in own.items() if k != 'base_width' and v != full[k]}
+        if not self.fits(full['base_width']):
+            result['base_width'] = self.smallest_base_width()
+        return result
 
 
 def match(found: Recognised, hint: Tuple[str, Dict[str, Any]] = ('', {})) -> Tuple[str, Dict[str, Any]]:
@@ -223,8 +252,9 @@ def match(found: Recognised, hint: Tuple[str, Dict[str, Any]] = ('', {})) -> Tup
     """
     head = complete(found.cls, {k: v for k, v in found.arguments.items() if k in HEAD})
     head = {k: head[k] for k in HEAD}
-    if is_variant(hint[0]):
-        cls, defaults = variant_arguments(hint[0])
+    variant = variant_of(hint[0])
+    if variant:
+        cls, defaults = variant_arguments(variant)
         known = complete(cls, {})
         given = {k: v for k, v in hint[1].items() if k in known or k == 'depth'}
         paddle_lost = found.arguments['first_block'] == 'paddle' != complete(cls, {**defaults, **given})['first_block']
@@ -232,19 +262,20 @@ def match(found: Recognised, hint: Tuple[str, Dict[str, Any]] = ('', {})) -> Tup
             defaults = {k: v for k, v in defaults.items() if k not in ('layers', 'depth')}
         if found.matches(cls, {**defaults, **given}, visible_only=True) and not paddle_lost:
             given = {k: v for k, v in given.items() if k not in HEAD or k == 'global_pool'}
-            differing = {k: v for k, v in head.items() if v != {**known, **defaults, **given}[k]}
-            return hint[0], {**given, **differing}
+            told = {**known, **defaults, **given}
+            if 'global_pool' not in found.arguments and told['global_pool'] != 'catavgmax':
+                head.pop('global_pool')  # average or maximum, that has no weights
+            differing = {k: v for k, v in head.items() if v != told[k]}
+            return variant, {**given, **differing}
     names = sorted(variants(), key=lambda name: name == FREE_FORM)
     described = {name: variant_arguments(name) for name in names}
     for name in names:
         cls, defaults = described[name]
         if found.matches(cls, defaults):
             return name, {k: v for k, v in head.items() if v != complete(cls, defaults)[k]}
-    target = complete(found.cls, {**found.arguments, 'base_width': found.smallest_base_width()})
     candidates = []
     for name in names:
         cls, defaults = described[name]
         if cls is found.cls and (name == FREE_FORM or cls is not Res2Net):
-            full = complete(cls, defaults)
-            candidates.append((name, {k: v for k, v in target.items() if v != full[k]}))
+            candidates.append((name, found.differing(cls, defaults)))
     return min(candidates, key=lambda candidate: len(candidate[1]))

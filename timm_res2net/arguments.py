@@ -132,6 +132,13 @@ def create_act(act_layer: Any, inplace: bool = True, device=None, dtype=None) ->
     return act.to(device=device, dtype=dtype)  # some have parameters
 
 
+def unwrapped(model: Any) -> Any:
+    """The network inside the wrappers of torch.compile, DistributedDataParallel and DataParallel."""
+    while hasattr(model, '_orig_mod') or isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+        model = model._orig_mod if hasattr(model, '_orig_mod') else model.module
+    return model
+
+
 def find_layer(model: nn.Module, layer: str) -> nn.Module:
     """The module of that name in a model."""
     modules = dict(model.named_modules())

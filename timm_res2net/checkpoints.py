@@ -15,7 +15,10 @@ import timm
 import torch
 from torch import nn
 
-from .architecture import HEAD, Recognised, complete, is_variant, match, variant_arguments
+from .architecture import HEAD, Recognised, complete, match, variant_arguments, variant_of
+from .arguments import unwrapped
+from .cifar import Res2NetCifar
+from .data_cfg import SOURCE_KEYS, for_channels
 from .layouts import PADDLE, Renamed, to_native
 from .reading import CheckpointError, RawCheckpoint, as_tensors, read_checkpoint, unwrap
 
@@ -40,6 +43,7 @@ class CheckpointInfo:
         in_chans: Input channels.
         wrapper: Entry of a training checkpoint they were taken from ('state_dict_ema', ...), '' if none.
         left_out: What was left out, in words.
+        assumed: What names and shapes do not tell and the file does not say, in words.
     """
     path: str
     layout: str
@@ -50,6 +54,7 @@ class CheckpointInfo:
     in_chans: int
     wrapper: str = ''
     left_out: List[str] = field(default_factory=list)
+    assumed: List[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         arguments = ', '.join(f'{k}={v!r}' for k, v in self.model_args.items())
@@ -58,7 +63,8 @@ class CheckpointInfo:
         line += f'{self.num_classes} classes' if self.num_classes else 'no classifier'
         if self.wrapper:
             line += f', from {self.wrapper}'
-        return line + ''.join(f'; left out {what}' for what in self.left_out)
+        line += ''.join(f'; left out {what}' for what in self.left_out)
+        return line + ''.join(f'; assumed {what}' for what in self.assumed)
 
 
 def _listed(items: Sequence[str]) -> str:
@@ -157,15 +163,26 @@ def checkpoint_filter_fn(state_dict: Dict[str, Any], model: nn.Module) -> Dict[s
 
 def _recognise(raw: RawCheckpoint, renamed: Renamed, variant: Optional[str]) -> CheckpointInfo:
     found = Recognised(renamed.state, paddle=renamed.layout == PADDLE)
+    assumed = []
     if variant is None:
         name, model_args = match(found, (raw.architecture, raw.model_args))
+        if ':' in raw.architecture:
+            assumed.append(
+                f'what has no weights (strides, activation) to be as in {name}: it was trained as {raw.architecture}, '
+                'which is not here; load that, or give variant= and arguments')
+        elif not raw.architecture and found.cls is Res2NetCifar and set(model_args) - set(HEAD):
+            stride = complete(*variant_arguments(name))['stem_stride']
+            assumed.append(f'stem_stride={model_args.get("stem_stride", stride)}, which no weight tells')
+        if found.arguments.get('norm_layer') and 'norm_layer' not in raw.model_args:
+            assumed.append('a group norm, as nothing but the absence of running statistics tells: give norm_layer=')
     else:
-        if not is_variant(variant):
+        name = variant_of(variant)
+        if not name:
             raise CheckpointError(f"{variant!r} is not one of this package's variants.")
-        known = complete(*variant_arguments(variant))
-        name = variant
+        known = complete(*variant_arguments(name))
         model_args = {k: v for k, v in found.arguments.items() if k in HEAD and v != known[k]}
-    return _describe(raw, renamed, name, model_args, found.arguments['num_classes'], found.arguments['in_chans'])
+    classes, channels = found.arguments['num_classes'], found.arguments['in_chans']
+    return _describe(raw, renamed, name, model_args, classes, channels, assumed)
 
 
 def _describe(
@@ -175,11 +192,13 @@ def _describe(
         model_args: Dict[str, Any],
         num_classes: int,
         in_chans: int,
+        assumed: Sequence[str] = (),
 ) -> CheckpointInfo:
     statistics = ('.running_mean', '.running_var', '.num_batches_tracked')
     parameters = sum(v.numel() for k, v in renamed.state.items() if not k.endswith(statistics))
     return CheckpointInfo(
-        raw.path, renamed.layout, name, model_args, parameters, num_classes, in_chans, raw.wrapper, renamed.left_out)
+        raw.path, renamed.layout, name, model_args, parameters, num_classes, in_chans, raw.wrapper, renamed.left_out,
+        list(assumed))
 
 
 def inspect_checkpoint(path: Union[str, Path], use_ema: bool = True) -> CheckpointInfo:
@@ -215,7 +234,7 @@ def load_checkpoint(
 
     Args:
         path: .pth, .pt, .bin, .tar, .safetensors or .pdparams, or a folder with model.safetensors and config.json.
-        model: Loaded in place if given, else one is built.
+        model: Loaded in place if given, possibly compiled or inside DistributedDataParallel, else one is built.
         variant: Registered variant to build, if it is not the one that would be recognised.
         use_ema: Take the averaged weights of a training checkpoint where there are any.
         **kwargs: Arguments for `timm.create_model`, which win over the recognised ones.
@@ -231,19 +250,18 @@ def load_checkpoint(
     if model is not None and (variant is not None or kwargs):
         raise TypeError('load_checkpoint takes either a model, or a variant and arguments to build one from.')
     raw = read_checkpoint(path, use_ema)
-    network: Any = model
+    network: Any = unwrapped(model)
     try:
         renamed = to_native(raw.state)
         info = None
         if network is None:
             info = _recognise(raw, renamed, variant)
             network = timm.create_model(info.architecture, **{**info.model_args, **kwargs})
-            network.pretrained_cfg.update(  # it describes the weights that the network now has
-                num_classes=info.num_classes,
-                input_size=(info.in_chans, *network.pretrained_cfg['input_size'][1:]),
-                license='unknown',
-            )
-            network.pretrained_cfg.pop('tag', None)
+            # the cfg describes the weights that the network now has
+            cfg = {k: v for k, v in network.pretrained_cfg.items() if k not in (*SOURCE_KEYS, 'tag')}
+            cfg.update(num_classes=info.num_classes, license='unknown')
+            network.pretrained_cfg = for_channels({**cfg, **raw.cfg}, info.in_chans)
+            network.default_cfg = network.pretrained_cfg
         _check_form(renamed, network)
         check_state(renamed.state, network, layout=renamed.layout)
         if info is None:
@@ -255,5 +273,5 @@ def load_checkpoint(
         raise CheckpointError(f'{path}: {error}') from None
     network.load_state_dict(renamed.state)
     network.checkpoint_info = info
-    _logger.info(f'{path}: {info}')
-    return network
+    _logger.log(logging.WARNING if info.assumed else logging.INFO, f'{path}: {info}')
+    return network if model is None else model

@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from .arguments import unwrapped
+
 ConvNormAct = Tuple[nn.Conv2d, Any, Optional[nn.Module]]
 FOLDABLE = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
@@ -78,11 +80,12 @@ def fold(model: nn.Module) -> nn.Module:
     """A copy of a model with every norm folded into its convolution; outputs differ by rounding only.
 
     Args:
-        model: One of this package, or timm's feature extractor around one, in eval mode.
+        model: One of this package, or timm's feature extractor around one, in eval mode; possibly compiled.
 
     Raises:
         ValueError: The model is in training mode, or it has a norm that cannot be folded.
     """
+    model = unwrapped(model)
     if model.training:
         raise ValueError('The model is in training mode, where norms use batch statistics: call model.eval() first.')
     model = copy.deepcopy(model)

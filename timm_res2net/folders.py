@@ -16,19 +16,17 @@ from timm.models import is_model
 from timm.models._hub import save_config_for_hf
 from torch import nn
 
+from .arguments import unwrapped
 from .cifar import Res2NetCifar
+from .data_cfg import SOURCE_KEYS, class_names, for_channels, in_order
 from .networks import Res2Net, Res2NetDla
-from .writing import timm_architecture, to_timm, unwrapped
+from .writing import timm_architecture, to_timm
 
 __all__ = ['save_as_timm', 'save_folder']
 
 Network = Union[Res2Net, Res2NetCifar, Res2NetDla]
 
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
-# what belongs to where weights came from, not to the weights
-_SOURCE_KEYS = (
-    'url', 'file', 'state_dict', 'hf_hub_id', 'hf_hub_filename', 'source', 'custom_load', 'label_offset', 'label_names',
-    'label_descriptions')
 
 
 def save_folder(
@@ -111,16 +109,11 @@ def write_model(
     return config
 
 
-def check_labels(model: nn.Module, names: Any, descriptions: Any) -> Dict[str, Any]:
+def check_labels(model: Any, names: Any, descriptions: Any) -> Dict[str, Any]:
     """The label entries of config.json."""
-    if names is None and descriptions is None:
-        return {}
-    if isinstance(names, str) or names is not None and len(names) != model.num_classes:
-        raise ValueError(
-            f'label_names has {len(names)} names for {model.num_classes} classes, give one name per class.')
-    if names is not None and not isinstance(names, Mapping):
-        names = [str(n) for n in names]
-    labels = {'label_names': names, 'label_descriptions': descriptions and dict(descriptions)}
+    labels = {
+        'label_names': None if names is None else in_order(names, model.num_classes),
+        'label_descriptions': descriptions and dict(descriptions)}
     return {k: v for k, v in labels.items() if v}
 
 
@@ -196,20 +189,17 @@ def _write_config(
     """Write config.json as timm does, the same from every version of it, and return it."""
     source: Any = copy.copy(model)  # to describe these weights without touching the model
     source._model_args = args
-    source.pretrained_cfg = cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in _SOURCE_KEYS}
+    source.pretrained_cfg = cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in SOURCE_KEYS}
     cfg.update(architecture=architecture, num_classes=args['num_classes'])
-    if not labels and len(model.pretrained_cfg.get('label_names') or ()) == args['num_classes']:
-        labels = {k: v for k in ('label_names', 'label_descriptions') if (v := model.pretrained_cfg.get(k))}
+    names = class_names(model)
+    if not labels and names:
+        labels = {'label_names': names, 'label_descriptions': model.pretrained_cfg.get('label_descriptions')}
+        labels = {k: v for k, v in labels.items() if v}
     if cfg.get('tag') == 'untrained':
         del cfg['tag']
     if license:
         cfg['license'] = license
-    for key in ('input_size', 'test_input_size', 'min_input_size'):
-        if cfg.get(key):
-            cfg[key] = (args['in_chans'], *cfg[key][1:])
-    for key in ('mean', 'std'):
-        if len(cfg[key]) != args['in_chans']:  # as timm's loader adapts them
-            cfg[key] = (sum(cfg[key]) / len(cfg[key]),) * args['in_chans']
+    source.pretrained_cfg = cfg = for_channels(cfg, args['in_chans'])
     if data_config.get('input_size') and tuple(data_config['input_size']) != tuple(cfg['input_size']):
         cfg['pool_size'] = None
         cfg.pop('test_input_size', None)

@@ -41,7 +41,7 @@ def push_to_hub(
         label_descriptions: Optional[Mapping[str, str]] = None,
         metrics: Optional[Mapping[str, float]] = None,
         dataset: Union[str, Sequence[str], None] = None,
-        license: Optional[str] = 'apache-2.0',
+        license: Optional[str] = None,
         tags: Sequence[str] = (),
         description: Optional[str] = None,
         data_config: Optional[Mapping[str, Any]] = None,
@@ -127,7 +127,10 @@ def from_hub(
     """
     repo_id = repo_id.removeprefix('hf-hub:')
     if '@' in repo_id:
-        repo_id, _, revision = repo_id.partition('@')
+        repo_id, _, named = repo_id.partition('@')
+        if revision not in (None, named):
+            raise ValueError(f'revision={revision!r}, and the name says @{named}: give one of them.')
+        revision = named
     with hub_errors(repo_id, revision, token):
         name = _full_name(HfApi(token=token, **_LIBRARY), repo_id)
         config_path = _download(name, 'config.json', revision, token, cache_dir)

@@ -20,7 +20,7 @@ def save_for_hub(
         label_descriptions: Optional[Mapping[str, str]] = None,
         metrics: Optional[Mapping[str, float]] = None,
         dataset: Union[str, Sequence[str], None] = None,
-        license: Optional[str] = 'apache-2.0',
+        license: Optional[str] = None,
         tags: Sequence[str] = (),
         description: Optional[str] = None,
         data_config: Optional[Mapping[str, Any]] = None,
@@ -36,7 +36,7 @@ def save_for_hub(
         label_descriptions: Label name -> description.
         metrics: Name -> value, with names such as 'top1' and 'top5', measured on `dataset`.
         dataset: Data set or sets, by their names on the Hub ('imagenet-1k', 'cifar100').
-        license: License id of the Hub.
+        license: License id of the Hub; None for the one that the weights came with, 'unknown' if they do not tell.
         tags: Added to the usual ones.
         description: Text of the model card.
         data_config: Preprocessing the weights were trained with, where it differs from the model's pretrained cfg:
@@ -56,8 +56,9 @@ def save_for_hub(
     config = write_model(network, folder, described, labels, license, data_config)
     parameters = sum(p.numel() for p in network.parameters())
     card = make_card(
-        repo_id, config, parameters, metrics=metrics, dataset=dataset, license=license, tags=tags,
-        description=description, needs_import=not as_timm)
+        repo_id, config, parameters, metrics=metrics, dataset=dataset,
+        license=license or config['pretrained_cfg'].get('license', 'unknown'), tags=tags, description=description,
+        needs_import=not as_timm)
     (folder / 'README.md').write_text(card, encoding='utf-8')
 
 

@@ -22,6 +22,7 @@ from typing import Any, Dict, Optional, Tuple, Union
 import numpy as np
 import torch
 
+from .data_cfg import read_config
 from .unpickle import UnsafePickleError, load_numpy_pickle
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
@@ -46,12 +47,14 @@ class RawCheckpoint:
         wrapper: The entry it was wrapped in ('state_dict_ema', ...), '' if none.
         architecture: Name of the model that the file gives, '' if none.
         model_args: Arguments of the model that the file gives.
+        cfg: Preprocessing, class names and license that a folder's config.json gives.
     """
     path: str
     state: Dict[str, torch.Tensor]
     wrapper: str = ''
     architecture: str = ''
     model_args: Dict[str, Any] = field(default_factory=dict)
+    cfg: Dict[str, Any] = field(default_factory=dict)
 
 
 def _check_archive(path: Path) -> None:
@@ -195,7 +198,24 @@ def _described(content: Any, config: Optional[Dict[str, Any]]) -> Tuple[str, Dic
         return str(config.get('architecture', '')), _mapping(config.get('model_args'))
     if not isinstance(content, dict) or not isinstance(content.get('arch'), str):
         return '', {}
-    return content['arch'], _mapping(getattr(content.get('args'), 'model_kwargs', None))
+    return trained_as(content['arch'], content.get('args'))
+
+
+def trained_as(name: str, args: Any) -> Tuple[str, Dict[str, Any]]:
+    """Architecture and arguments of the model that timm's train.py was called with.
+
+    Args:
+        name: Its `--model`.
+        args: Its arguments as an object or a mapping, as checkpoints and args.yaml keep them.
+    """
+    args = vars(args) if isinstance(args, argparse.Namespace) else _mapping(args)
+    model_args = {} if args.get('gp') is None else {'global_pool': args['gp']}
+    model_args.update(_mapping(args.get('model_kwargs')))
+    folder, config = name.partition('local-dir:')[2], {}
+    if folder and (Path(folder) / 'config.json').is_file():
+        config = _json(Path(folder) / 'config.json')
+        name, model_args = str(config.get('architecture', '')), {**_mapping(config.get('model_args')), **model_args}
+    return name, model_args
 
 
 def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> RawCheckpoint:
@@ -225,4 +245,4 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> RawCheckpoi
     except CheckpointError as error:
         raise CheckpointError(f'{file}: {error}') from None
     architecture, model_args = _described(content, config)
-    return RawCheckpoint(str(path), state, wrapper, architecture, model_args)
+    return RawCheckpoint(str(path), state, wrapper, architecture, model_args, read_config(config or {}))

@@ -90,6 +90,8 @@ def build(
             raise
         raise CheckpointError(f'{local}: {error}') from None
     model.pretrained_cfg['first_conv'] = cfg.first_conv
+    if not pretrained:  # class names are the weights', another network may well have as many classes
+        model.pretrained_cfg['label_names'] = model.pretrained_cfg['label_descriptions'] = None
     model.model_args = {k: _json_ready(k, v) for k, v in kwargs.items() if k not in _RUNTIME}
     return model
 

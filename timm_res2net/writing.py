@@ -12,17 +12,11 @@ import torch
 from torch import nn
 
 from .architecture import Recognised, match
+from .arguments import unwrapped
 from .layouts import to_native
 from .reading import CheckpointError
 
 __all__ = ['timm_architecture', 'to_timm']
-
-
-def unwrapped(model: Any) -> Any:
-    """The network inside the wrappers of torch.compile, DistributedDataParallel and DataParallel."""
-    while hasattr(model, '_orig_mod') or isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-        model = model._orig_mod if hasattr(model, '_orig_mod') else model.module
-    return model
 
 
 def _is_scale1_resnet(model: Any) -> bool:
@@ -55,8 +49,7 @@ def _candidates(model: Any) -> list:
     names = [name[:-len('_custom')]]
     if _is_scale1_resnet(model) and hasattr(model, 'layer4'):
         depth = str(3 * sum(len(getattr(model, f'layer{i}')) for i in range(1, 5)) + 2)
-        ours = set(timm.list_models(module='res2net_custom'))
-        names += [n for n in timm.list_models(module='resnet') if depth in n and n not in ours]
+        names += [n for n in timm.list_models(module='resnet') if depth in n]
     return [n for n in dict.fromkeys(names) if timm.is_model(n) and not n.endswith('_custom')]
 
 

@@ -12,6 +12,14 @@ from torch import nn
 METADATA = 'timm_res2net'  # the key, in every format
 
 
+def engine(name: str) -> Any:
+    """Import an optional module, or say in one line how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{error.name} is not installed: pip install 'timm-res2net[deploy]'") from error
+
+
 class Deployed:
     """An exported model: call it with a batch on the CPU as the model itself, get what the model returns.
 
@@ -118,7 +126,7 @@ def load_torch(path: Path) -> Tuple[Optional[Callable], Optional[str]]:
 
 def onnx_session(path: Path) -> Any:
     """ONNX Runtime's session on the CPU, with as many threads as torch has."""
-    import onnxruntime
+    onnxruntime = engine('onnxruntime')
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
@@ -132,15 +140,14 @@ def load_onnx(path: Path) -> Tuple[Callable, Optional[str]]:
 
 def openvino_request(model: Any, precision: str) -> Any:
     """OpenVINO's inference request on the CPU, with as many threads as torch has; `precision` is one of export's."""
-    import openvino
+    openvino = engine('openvino')
     return openvino.Core().compile_model(model, 'CPU', {
         'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', 'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': torch.get_num_threads()}).create_infer_request()
 
 
 def load_openvino(path: Path) -> Tuple[Optional[Callable], Optional[str]]:
-    import openvino
-    model = openvino.Core().read_model(path)
+    model = engine('openvino').Core().read_model(path)
     if not model.has_rt_info(METADATA):
         return None, None
     text = model.get_rt_info(METADATA).astype(str)

@@ -21,10 +21,11 @@ from typing import Any, Dict, Optional, Union
 import torch
 from torch import nn
 
-from ..arguments import check_choice, check_int
+from ..arguments import check_choice, check_int, unwrapped
+from ..data_cfg import class_names
 from ..fold import fold
 from ..version import __version__
-from .engines import METADATA, Float32, load
+from .engines import METADATA, Float32, engine, load
 from .preprocessing import Images, Preprocessed, data_config, normalise, read_pixels
 from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
@@ -82,7 +83,7 @@ def export(
     Preprocessing and label names travel in the file; `load(path)` gives them back with a callable.
 
     Args:
-        model: One of this package in eval mode; it is not changed.
+        model: One of this package in eval mode, possibly compiled; it is not changed.
         path: File to write, with the suffix of the format (see the table above).
         format: One of `FORMATS`.
         precision: 'fp32', 'bf16' or 'int8' (weights and activations, calibrated on `images`).
@@ -91,8 +92,8 @@ def export(
         image_size: Height and width, the model's own by default.
         dynamic_size: Any height and width, not with 'aotinductor'.
         pixels_in: The graph takes uint8 RGB pixels (B, H, W, C) and normalises them itself.
-        images: Folder of images or uint8 tensor (N, C, H, W) to calibrate on and to check with; None for the
-            photographs bundled with scikit-image.
+        images: Folder of images, list of them or uint8 tensor (N, C, H, W), to calibrate on and to check with; None
+            for the photographs bundled with scikit-image.
         calibration: Most images to calibrate on.
         overwrite: Replace a file that exists.
 
@@ -103,7 +104,7 @@ def export(
         TypeError, ValueError: An argument is wrong, named in the message.
     """
     start = time.time()
-    path = Path(path)
+    model, path = unwrapped(model), Path(path)
     check_choice('format', format, tuple(FORMATS))
     check_choice('precision', precision, tuple(PRECISIONS))
     check_int('calibration', calibration)
@@ -141,7 +142,7 @@ def export(
         'timm_res2net': __version__, 'architecture': graph.pretrained_cfg.get('architecture'), 'format': format,
         'precision': precision, 'input': 'pixels' if pixels_in else 'normalised',
         'shape': [batch_size, h, w, c] if pixels_in else [batch_size, c, h, w], 'data_config': config,
-        'num_classes': graph.num_classes, 'label_names': _labels(model),
+        'num_classes': graph.num_classes, 'label_names': class_names(model),
     }
     graph = graph.to(memory_format=torch.channels_last)
     if precision == 'bf16' and format != 'openvino':  # OpenVINO takes fp32 graphs and computes in bf16
@@ -177,11 +178,6 @@ def _inference_copy(model: nn.Module) -> Any:
     except ValueError:
         model = copy.deepcopy(model)
     return model.cpu().float().requires_grad_(False)
-
-
-def _labels(model: Any):
-    names = model.pretrained_cfg.get('label_names')
-    return list(names) if names and len(names) == model.num_classes else None
 
 
 def _compare(outputs: torch.Tensor, expected: torch.Tensor, num_classes: int) -> Dict[str, Any]:
@@ -231,7 +227,7 @@ def _write_torch(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: D
 
 
 def _write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
-    import onnx
+    onnx, _ = engine('onnx'), engine('onnxscript')
     full = path.with_name('full.onnx') if metadata['precision'] == 'int8' else path
     torch.onnx.export(_program(graph, inputs, metadata), (), full, dynamo=True, external_data=False,
                       input_names=['x'], output_names=['y'], verbose=False)
@@ -243,7 +239,7 @@ def _write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Di
 
 
 def _write_openvino(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
-    import openvino
+    openvino = engine('openvino')
     model = openvino.convert_model(_program(graph, inputs, metadata))
     model.reshape({0: openvino.PartialShape([-1 if n is None else n for n in metadata['shape']])})
     if metadata['precision'] == 'int8':

@@ -5,6 +5,7 @@ generates for CPUs (`torch.ops.mkldnn`). Each convolution compares them with the
 an input shape, and goes on with the documented path where they are missing, fail or differ.
 """
 import copy
+from functools import partial
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -48,9 +49,17 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
             block.__class__ = PACKED_BLOCKS[type(block)]
             block.conv3.relu = True
     if dtype is not torch.float32:
-        packed.register_forward_pre_hook(lambda _, args: (args[0].to(dtype), *args[1:]))
-        packed.register_forward_hook(lambda _, args, out: torch.utils._pytree.tree_map(torch.Tensor.float, out))
+        packed.register_forward_pre_hook(partial(_cast_input, dtype=dtype))
+        packed.register_forward_hook(_float_output)
     return packed
+
+
+def _cast_input(_: nn.Module, args: Tuple[Any, ...], dtype: torch.dtype) -> Tuple[Any, ...]:
+    return (args[0].to(dtype), *args[1:])
+
+
+def _float_output(_: nn.Module, args: Tuple[Any, ...], out: Any) -> Any:
+    return torch.utils._pytree.tree_map(torch.Tensor.float, out)
 
 
 class PackedConv2d(nn.Conv2d):

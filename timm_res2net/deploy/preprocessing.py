@@ -7,14 +7,17 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from torch import nn
 
-Images = Union[str, Path, Sequence[Image.Image], torch.Tensor, None]
+from ..data_cfg import for_channels
+
+Images = Union[str, Path, Sequence[Union[Image.Image, str, Path]], torch.Tensor, None]
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}
+IMAGE_MODES = {1: 'L', 3: 'RGB'}  # PIL's, by channels
 _PHOTOGRAPHS = ('rocket', 'coffee', 'astronaut', 'cat', 'camera')
 
 
 def data_config(model: nn.Module, image_size: Optional[int] = None) -> Dict[str, Any]:
     """timm's preprocessing of a model: input_size (C, H, W), mean, std, interpolation, crop_pct, crop_mode."""
-    config = resolve_data_config({}, model=model)
+    config = for_channels(resolve_data_config({}, model=model), getattr(model, 'in_chans', 3))
     if image_size is not None:
         config['input_size'] = (config['input_size'][0], image_size, image_size)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
@@ -71,8 +74,8 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
     """Up to `count` images as uint8 (N, C, H, W), resized and cropped as timm does for the model.
 
     Args:
-        images: Folder of images, list of PIL images, uint8 tensor of that form, or None for the photographs bundled
-            with scikit-image.
+        images: Folder of images, list of PIL images or paths, uint8 tensor of that form, or None for the photographs
+            bundled with scikit-image.
         config: See `data_config`.
         count: Most images to take.
 
@@ -86,6 +89,9 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
                 f'images is a {images.dtype} tensor of shape {tuple(images.shape)}, it must be uint8 of (N, {size[0]}, '
                 f'{size[1]}, {size[2]}).')
         return images[:count]
+    mode = IMAGE_MODES.get(size[0])
+    if mode is None:
+        raise ValueError(f'in_chans={size[0]}: pictures have 1 or 3 channels, give images as a uint8 tensor.')
     transform = create_transform(**{**config, 'input_size': size}, use_prefetcher=True)  # to uint8, not normalised
     if isinstance(images, (list, tuple)) and images:
         found = images[:count]
@@ -98,8 +104,7 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
     pixels = []
     for image in found:
         try:
-            image = Image.open(image) if isinstance(image, Path) else image
-            image = image.convert({1: 'L', 3: 'RGB'}.get(size[0], 'RGB'))
+            image = (Image.open(image) if isinstance(image, (str, Path)) else image).convert(mode)
         except OSError as error:
             raise ValueError(f'images: {image} cannot be read ({error}).') from error
         pixels.append(torch.as_tensor(transform(image)))

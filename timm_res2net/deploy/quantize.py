@@ -9,6 +9,8 @@ from typing import Any, Optional, Tuple
 import torch
 from torch import nn
 
+from .engines import engine
+
 
 def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[int] = None) -> nn.Module:
     """PT2E: a graph of `torch.export.export(...).module()` with quantized convolutions, for inductor on x86 CPUs.
@@ -18,15 +20,15 @@ def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[
         inputs: (N, ...) to calibrate on.
         batch_size: The batch size that the graph is for, None for any.
     """
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+    pt2e = engine('torchao.quantization.pt2e.quantize_pt2e')
+    x86 = engine('torchao.quantization.pt2e.quantizer.x86_inductor_quantizer')
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
-    prepared = prepare_pt2e(graph, quantizer)
+    prepared = pt2e.prepare_pt2e(graph, quantizer)
     with torch.no_grad():
         for x in _batches(inputs, batch_size or 16):
             prepared(x)
-    return convert_pt2e(prepared)
+    return pt2e.convert_pt2e(prepared)
 
 
 def _batches(inputs: torch.Tensor, size: int) -> Tuple[torch.Tensor, ...]:
@@ -37,27 +39,27 @@ def _batches(inputs: torch.Tensor, size: int) -> Tuple[torch.Tensor, ...]:
 
 def quantize_onnx(source: Path, target: Path, inputs: torch.Tensor) -> None:
     """ONNX Runtime: read an fp32 file, write one with QuantizeLinear and DequantizeLinear around each operator."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    ort: Any = engine('onnxruntime.quantization')
 
-    class Reader(CalibrationDataReader):
+    class Reader(ort.CalibrationDataReader):
         def __init__(self):
             self.batches = iter({'x': x[None].numpy()} for x in inputs)
 
         def get_next(self):
             return next(self.batches, None)
 
-    quantize_static(
-        source, target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8)
+    ort.quantize_static(
+        source, target, Reader(), quant_format=ort.QuantFormat.QDQ, per_channel=True,
+        activation_type=ort.QuantType.QUInt8, weight_type=ort.QuantType.QInt8)
 
 
 def quantize_openvino(model: Any, inputs: torch.Tensor) -> Any:
     """NNCF: an OpenVINO model with FakeQuantize operators, which its CPU plugin runs in int8."""
-    import nncf
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    nncf = engine('nncf')
+    minmax = engine('nncf.quantization.range_estimator').RangeEstimatorParametersSet.MINMAX
     # NNCF's defaults clip rare large activations and then correct biases for it: three times the error of neither
     parameters = nncf.AdvancedQuantizationParameters(
-        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX, disable_bias_correction=True)
+        activations_range_estimator_params=minmax, disable_bias_correction=True)
     return nncf.quantize(
         model, nncf.Dataset([x[None].numpy() for x in inputs]), preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs), advanced_parameters=parameters)
