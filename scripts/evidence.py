@@ -111,7 +111,8 @@ def markdown(results: Dict[str, Any], command: str) -> str:
     lines = [
         f'# Scale at equal cost on {results["dataset"]}', '',
         f'The shipped network with another scale, {results["epochs"]} epochs of `{results["recipe"]}`;',
-        'top-1 of the last epoch in percent, mean and sample standard deviation over the seeds.', '',
+        'top-1 of the last epoch in percent, mean and sample standard deviation over the seeds; minutes are wall-clock',
+        'and hold whatever else the machine did.', '',
         '| network | base width | parameters | MMACs | seeds | top-1 | minutes a run |',
         '| --- | ---: | ---: | ---: | ---: | ---: | ---: |',
     ]
