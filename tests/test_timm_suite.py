@@ -12,7 +12,7 @@ import timm_res2net  # noqa: F401
 # networks too deep for minutes: their 50-layer siblings go through these tests, they through the others
 SELECT = (
     '_custom and not pretrained and not inference and not '
-    '((-res2net101 or -res2net152 or -res2net200 or -res2next101 or -seres2net101 or -resnext29_16c) and '
+    '((res2net101 or res2net152 or res2net200 or res2next101 or resnext29_16c) and '
     '(backward or fx or torchscript or features or intermediate))')
 
 
