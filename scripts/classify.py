@@ -18,7 +18,7 @@ from timm.data import ImageNetInfo, create_transform
 
 import timm_res2net
 from timm_res2net import data_cfg
-from timm_res2net.deploy.preprocessing import IMAGE_MODES, SUFFIXES, data_config
+from timm_res2net.deploy.preprocessing import SUFFIXES, data_config, image_mode
 
 CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
 BUNDLED = ('rocket', 'coffee', 'stereo_motorcycle', 'astronaut', 'camera')  # of scikit-image
@@ -80,17 +80,15 @@ def main() -> int:
         parser.error(f'--topk {args.topk} must be at least 1')
     try:
         model = load_model(args.model)
+        config = data_config(model)
+        mode = image_mode(config)
     except Exception as error:  # whatever timm, the Hub or a checkpoint says, in one line
         print(f'cannot load {args.model}: {error}', file=sys.stderr)
         return 2
     if not model.num_classes:
         print(f'{args.model} has no classifier', file=sys.stderr)
         return 2
-    config = data_config(model)
-    if config['input_size'][0] not in IMAGE_MODES:
-        print(f'{args.model} takes {model.in_chans} channels (in_chans), pictures have 1 or 3', file=sys.stderr)
-        return 2
-    transform, mode = create_transform(**config), IMAGE_MODES[config['input_size'][0]]
+    transform = create_transform(**config)
     names = class_names(model)
 
     results, failures = [], []

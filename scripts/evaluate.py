@@ -18,7 +18,7 @@ from timm.utils import natural_key
 
 from timm_res2net import deploy
 from timm_res2net.data_cfg import class_names
-from timm_res2net.deploy.preprocessing import IMAGE_MODES, data_config
+from timm_res2net.deploy.preprocessing import data_config, image_mode
 from timm_res2net.shipped import WEIGHTS, provenance
 
 
@@ -52,14 +52,11 @@ def evaluate(
 ) -> Dict[str, float]:
     """Accuracy in percent and number of images of `DATA/split`, with the model's own preprocessing."""
     config, num_classes, names = describe(model)
-    mode = IMAGE_MODES.get(config['input_size'][0])
-    if mode is None:
-        raise ValueError(f'the model takes {config["input_size"][0]} channels (in_chans), pictures have 1 or 3')
     check_classes(num_classes, names, data / split)
     pixels = isinstance(model, deploy.Deployed) and model.metadata['input'] == 'pixels'
     if pixels:
         config = {**config, 'mean': [0.] * len(config['mean']), 'std': [1.] * len(config['std'])}
-    dataset = create_dataset('', root=str(data), split=split, is_training=False, input_img_mode=mode)
+    dataset = create_dataset('', root=str(data), split=split, is_training=False, input_img_mode=image_mode(config))
     loader = create_loader(dataset, batch_size=batch_size, num_workers=workers, use_prefetcher=False, **config)
     correct = torch.zeros(2)
     images = 0

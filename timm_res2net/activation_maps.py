@@ -70,13 +70,13 @@ def class_activation_maps(
     model.eval()
     try:
         with getattr(pytorch_grad_cam, METHODS[method])(model, [module]) as cam:
-            maps = cam(input_tensor=images, targets=targets)
+            maps = torch.as_tensor(cam(input_tensor=images, targets=targets))
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a block or a stage.') from error
     finally:
         handle.remove()
         model.train(training)
-    return _centred(torch.as_tensor(maps), sizes[0]) if _is_centred(model) else torch.as_tensor(maps)
+    return _centred(maps, sizes[0]) if _is_centred(model) else maps
 
 
 def _is_centred(model: nn.Module) -> bool:

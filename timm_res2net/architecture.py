@@ -233,7 +233,8 @@ class Recognised:
         """
         full, own = complete(cls, arguments), complete(self.cls, self.arguments)
         if 'channels' not in self.arguments or full['channels'] == own['channels']:
-            own.update({k: v for k, v in full.items() if k not in (*self.visible(), *HEAD)})
+            told = {*self.visible(), *HEAD}
+            own.update({k: v for k, v in full.items() if k not in told})
         blocks = {full['first_block'], own['first_block']}
         if own['first_block'] != 'paddle' and 'parallel_conv' not in blocks:
             own['first_block'] = full['first_block']
@@ -250,10 +251,10 @@ def match(found: Recognised, hint: Tuple[str, Dict[str, Any]] = ('', {})) -> Tup
         hint: Variant and arguments that come with the weights; taken where names and shapes do not contradict them,
             since they also tell what has no weights.
     """
-    head = complete(found.cls, {k: v for k, v in found.arguments.items() if k in HEAD})
-    head = {k: head[k] for k in HEAD}
     variant = variant_of(hint[0])
     if variant:
+        head = complete(found.cls, {k: v for k, v in found.arguments.items() if k in HEAD})
+        head = {k: head[k] for k in HEAD}
         cls, defaults = variant_arguments(variant)
         known = complete(cls, {})
         given = {k: v for k, v in hint[1].items() if k in known or k == 'depth'}
@@ -272,7 +273,7 @@ def match(found: Recognised, hint: Tuple[str, Dict[str, Any]] = ('', {})) -> Tup
     for name in names:
         cls, defaults = described[name]
         if found.matches(cls, defaults):
-            return name, {k: v for k, v in head.items() if v != complete(cls, defaults)[k]}
+            return name, found.differing(cls, defaults)
     candidates = []
     for name in names:
         cls, defaults = described[name]

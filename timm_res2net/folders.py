@@ -189,12 +189,11 @@ def _write_config(
     """Write config.json as timm does, the same from every version of it, and return it."""
     source: Any = copy.copy(model)  # to describe these weights without touching the model
     source._model_args = args
-    source.pretrained_cfg = cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in SOURCE_KEYS}
+    cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in SOURCE_KEYS}
     cfg.update(architecture=architecture, num_classes=args['num_classes'])
     names = class_names(model)
     if not labels and names:
-        labels = {'label_names': names, 'label_descriptions': model.pretrained_cfg.get('label_descriptions')}
-        labels = {k: v for k, v in labels.items() if v}
+        labels = check_labels(model, names, model.pretrained_cfg.get('label_descriptions'))
     if cfg.get('tag') == 'untrained':
         del cfg['tag']
     if license:

@@ -56,8 +56,7 @@ def save_for_hub(
     config = write_model(network, folder, described, labels, license, data_config)
     parameters = sum(p.numel() for p in network.parameters())
     card = make_card(
-        repo_id, config, parameters, metrics=metrics, dataset=dataset,
-        license=license or config['pretrained_cfg'].get('license', 'unknown'), tags=tags, description=description,
+        repo_id, config, parameters, metrics=metrics, dataset=dataset, tags=tags, description=description,
         needs_import=not as_timm)
     (folder / 'README.md').write_text(card, encoding='utf-8')
 

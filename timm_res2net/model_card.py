@@ -44,7 +44,6 @@ def make_card(
         parameters: int,
         metrics: Optional[Mapping[str, float]] = None,
         dataset: Union[str, Sequence[str], None] = None,
-        license: Optional[str] = 'apache-2.0',
         tags: Sequence[str] = (),
         description: Optional[str] = None,
         needs_import: bool = True,
@@ -53,11 +52,10 @@ def make_card(
 
     Args:
         repo_id: USER/NAME.
-        config: The config.json.
+        config: The config.json, whose license the card names.
         parameters: Number of parameters.
         metrics: Name -> value ('top1', 'top5' or the Hub's own ids), measured on `dataset`.
         dataset: Data set or sets, by their names on the Hub; the first is the one of the metrics.
-        license: License id of the Hub.
         tags: Added to the usual ones.
         description: Text under the title.
         needs_import: The model needs this package to be imported.
@@ -74,7 +72,7 @@ def make_card(
         library_name='timm',
         pipeline_tag=task,
         tags=list(dict.fromkeys([*own_tags, *tags])),
-        license=license,
+        license=cfg.get('license', 'unknown'),
         datasets=datasets or None,
         metrics=list(dict.fromkeys(r.metric_type for r in results)) or None,
         model_name=repo_id.split('/')[-1] if results else None,

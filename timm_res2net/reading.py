@@ -198,10 +198,10 @@ def _described(content: Any, config: Optional[Dict[str, Any]]) -> Tuple[str, Dic
         return str(config.get('architecture', '')), _mapping(config.get('model_args'))
     if not isinstance(content, dict) or not isinstance(content.get('arch'), str):
         return '', {}
-    return trained_as(content['arch'], content.get('args'))
+    return _trained_as(content['arch'], content.get('args'))
 
 
-def trained_as(name: str, args: Any) -> Tuple[str, Dict[str, Any]]:
+def _trained_as(name: str, args: Any) -> Tuple[str, Dict[str, Any]]:
     """Architecture and arguments of the model that timm's train.py was called with.
 
     Args:
@@ -211,7 +211,7 @@ def trained_as(name: str, args: Any) -> Tuple[str, Dict[str, Any]]:
     args = vars(args) if isinstance(args, argparse.Namespace) else _mapping(args)
     model_args = {} if args.get('gp') is None else {'global_pool': args['gp']}
     model_args.update(_mapping(args.get('model_kwargs')))
-    folder, config = name.partition('local-dir:')[2], {}
+    folder = name.partition('local-dir:')[2]
     if folder and (Path(folder) / 'config.json').is_file():
         config = _json(Path(folder) / 'config.json')
         name, model_args = str(config.get('architecture', '')), {**_mapping(config.get('model_args')), **model_args}

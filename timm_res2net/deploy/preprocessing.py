@@ -11,7 +11,6 @@ from ..data_cfg import for_channels
 
 Images = Union[str, Path, Sequence[Union[Image.Image, str, Path]], torch.Tensor, None]
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}
-IMAGE_MODES = {1: 'L', 3: 'RGB'}  # PIL's, by channels
 _PHOTOGRAPHS = ('rocket', 'coffee', 'astronaut', 'cat', 'camera')
 
 
@@ -21,6 +20,19 @@ def data_config(model: nn.Module, image_size: Optional[int] = None) -> Dict[str,
     if image_size is not None:
         config['input_size'] = (config['input_size'][0], image_size, image_size)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+def image_mode(config: Dict[str, Any]) -> str:
+    """PIL's mode of the pictures that a model takes.
+
+    Raises:
+        ValueError: It takes other channels than pictures have.
+    """
+    channels = config['input_size'][0]
+    if channels not in (1, 3):
+        raise ValueError(
+            f'The model takes {channels} channels (in_chans={channels}), pictures have 1 or 3: give a tensor.')
+    return 'L' if channels == 1 else 'RGB'
 
 
 def normalise(pixels: torch.Tensor, config: Dict[str, Any]) -> torch.Tensor:
@@ -89,9 +101,7 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
                 f'images is a {images.dtype} tensor of shape {tuple(images.shape)}, it must be uint8 of (N, {size[0]}, '
                 f'{size[1]}, {size[2]}).')
         return images[:count]
-    mode = IMAGE_MODES.get(size[0])
-    if mode is None:
-        raise ValueError(f'in_chans={size[0]}: pictures have 1 or 3 channels, give images as a uint8 tensor.')
+    mode = image_mode(config)
     transform = create_transform(**{**config, 'input_size': size}, use_prefetcher=True)  # to uint8, not normalised
     if isinstance(images, (list, tuple)) and images:
         found = images[:count]
