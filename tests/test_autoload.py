@@ -15,22 +15,28 @@ VARIANT = 'test_res2net_custom'
 
 
 class Environment:
-    """A virtual environment that borrows the packages of this one, but reads no `.pth` file of it."""
+    """A virtual environment that borrows the packages of this one, but reads no `.pth` file of it.
+
+    PYTHONPATH is borrowed with them instead of handed on, so that what borrows nothing sees nothing.
+    """
 
     def __init__(self, folder):
+        self.variables = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
         venv.create(folder, with_pip=False)
         self.python = next(p for p in (folder / 'bin/python', folder / 'Scripts/python.exe') if p.exists())
         self.site = Path(self.run('import sysconfig; print(sysconfig.get_path("purelib"))').stdout.strip())
-        borrowed = [p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))]
+        path = [p for p in os.environ.get('PYTHONPATH', '').split(os.pathsep) if p]
+        borrowed = path + [p for p in sys.path if p.endswith(('site-packages', 'dist-packages'))]
         (self.site / 'borrowed.pth').write_text('\n'.join([*borrowed, str(ROOT)]) + '\n')
 
     def run(self, code, *options, **env):
         return subprocess.run(
-            [self.python, *options, '-c', code], capture_output=True, text=True, env={**os.environ, **env}, cwd='/')
+            [self.python, *options, '-c', code], capture_output=True, text=True, env={**self.variables, **env}, cwd='/')
 
     def autoload(self, action):
         return subprocess.run(
-            [self.python, '-m', 'timm_res2net.autoload', action], capture_output=True, text=True, cwd='/')
+            [self.python, '-m', 'timm_res2net.autoload', action], capture_output=True, text=True,
+            env=self.variables, cwd='/')
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_enable_use_disable(environment):
                f"    with mp.get_context('spawn').Pool(1) as pool: print(pool.apply(timm.is_model, ('{VARIANT}',)))")
     script = environment.site / 'spawned.py'
     script.write_text(spawned)
-    done = subprocess.run([environment.python, script], capture_output=True, text=True)
+    done = subprocess.run([environment.python, script], capture_output=True, text=True, env=environment.variables)
     assert done.stdout == 'True\n', done.stderr
     assert environment.autoload('disable').stdout == 'disabled\n'
     assert environment.autoload('disable').stdout == 'was not enabled\n'
