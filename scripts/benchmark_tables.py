@@ -71,7 +71,7 @@ def plot(result: Dict[str, Any], path: Path) -> None:
             for p, named in rows.items() for name, times in named.items()]
     figure, axes = plt.subplots(figsize=(8, 0.28 * len(bars) + 1), dpi=120)
     axes.barh([b[0] for b in bars], [b[1] for b in bars], color=['#9aa5b1' if b[2] else '#1f77b4' for b in bars])
-    axes.invert_yaxis()
+    axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlabel(f'images a second, batch {batch}, {result["environment"]["machine"]}')
     axes.spines[['top', 'right']].set_visible(False)
     figure.tight_layout()

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from typing import Callable, Tuple
 
-DOCS = Path(__file__).resolve().parent.parent / 'timm_res2net' / 'docs'
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / 'timm_res2net' / 'docs'
 
 
 def marks(name: str) -> Tuple[str, str]:
@@ -15,7 +16,7 @@ def marks(name: str) -> Tuple[str, str]:
 def run(description: str, page: Path, name: str, table: Callable[[], str]) -> int:
     """The command line of such a script; returns its exit code."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('--write', action='store_true', help=f'write the table into timm_res2net/docs/{page.name}')
+    parser.add_argument('--write', action='store_true', help=f'write the table into {page.relative_to(ROOT)}')
     args = parser.parse_args()
     if not args.write:
         print(table(), end='')

@@ -7,13 +7,13 @@ from typing import Any, Optional, Tuple
 
 import timm
 import torch
-from page_table import DOCS, marks, run
+from page_table import DOCS, run
 from torch.utils.flop_counter import FlopCounterMode
 
 import timm_res2net  # noqa: F401  registers the variants
 
 PAGE = DOCS / 'variants.md'
-BEGIN, END = marks('variants')
+NAME = 'variants'
 
 
 def cost(name: str, size: Optional[int] = None, **kwargs: Any) -> Tuple[int, float]:
@@ -43,4 +43,4 @@ def table() -> str:
 
 
 if __name__ == '__main__':
-    sys.exit(run(__doc__.split('\n')[0], PAGE, 'variants', table))
+    sys.exit(run(__doc__.split('\n')[0], PAGE, NAME, table))
