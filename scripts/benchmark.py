@@ -3,7 +3,7 @@
 Compares timm's own model and this package's: eager, folded, prepacked, compiled and exported, in fp32, bf16 and int8.
 Everything that is compared runs in turns within one process, and medians are given as ratios: timings of different
 runs say nothing. Engines that are not installed are skipped and named. Weights are random, which does not change
-times. Tables and a plot go to scripts/results/benchmark_DEVICE.{md,json,png}. On a CPU, let nothing else run.
+times. Tables and a plot go to results/benchmark_DEVICE.{md,json,png}. On a CPU, let nothing else run.
 
     python scripts/benchmark.py                                    # all parts, some 20 minutes on 2 cores
     python scripts/benchmark.py --parts inference --batch 1 8
@@ -33,7 +33,6 @@ from variants_table import cost
 import timm_res2net
 from timm_res2net import deploy
 
-RESULTS = Path(__file__).resolve().parent / 'results'
 PARTS = ('inference', 'training', 'creation', 'growth')
 
 
@@ -134,6 +133,7 @@ def environment(args: argparse.Namespace) -> Dict[str, Any]:
         'python': platform.python_version(),
         'timm-res2net': timm_res2net.__version__,
         **packages,
+        'models': f'{args.theirs}, {args.ours}',
         'command': ' '.join(['python scripts/benchmark.py', *sys.argv[1:]]),
     }
 
@@ -149,7 +149,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument('--threads', type=int, help="torch's own choice")
     parser.add_argument('--theirs', default='res2net50_26w_4s', help="timm's model (%(default)s)")
     parser.add_argument('--ours', default='res2net50_26w_4s_custom', help='ours with the same weights (%(default)s)')
-    parser.add_argument('--output', type=Path, default=RESULTS, help='folder of the results')
+    parser.add_argument('--output', type=Path, default=Path('results'), help='folder to write to (%(default)s)')
     args = parser.parse_args(arguments)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda: torch sees no GPU')

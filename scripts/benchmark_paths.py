@@ -141,6 +141,8 @@ def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         paths = cpu_paths(args, Path(folder), skipped)
+        if not any(paths.values()):
+            raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
         size = timm.get_pretrained_cfg(args.ours).input_size[1:]
         for batch in args.batch:
             x = torch.randn(batch, 3, *size)
@@ -168,7 +170,7 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
         torch.cuda.current_stream().wait_stream(stream)
         with torch.cuda.graph(graph):
             model(x)
-        return graph.replay
+        return lambda: (graph.replay(), model, x)[0]  # the graph reads their memory without holding it
 
     for batch in args.batch:
         every: Dict[str, Callable[[], Any]] = {}
@@ -197,7 +199,8 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
                         path()
                         every[f'{kind}|{label} {kind.split(" ", 1)[1]}'.strip()] = path
                     except Exception as error:
-                        skipped[f'{label} {kind}'] = f'{type(error).__name__}: {str(error)[:200]}'
+                        what = f'{label} {kind}, batch {batch}'.strip()
+                        skipped[what] = f'{type(error).__name__}: {str(error)[:200]}'
             times = interleave(every, 'cuda', args.seconds, 20)
         for key, ms in times.items():
             kind, name = key.split('|')

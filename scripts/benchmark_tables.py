@@ -34,20 +34,22 @@ def markdown(result: Dict[str, Any]) -> str:
 def inference_tables(part: Dict[str, Any]) -> List[str]:
     """Per precision: ms and the speed relative to timm's eager fp32 in its faster layout, for each batch size."""
     rows = part['milliseconds']
-    batches = list(next(iter(next(iter(rows.values())).values())))
-    eager = {b: min((v[b] for n, v in rows.get('fp32', {}).items() if n.startswith('timm eager')), default=None)
-             for b in batches}
-    lines = ['', '## Inference, Res2Net-50 26w x 4s, 224 x 224', '',
-             "ms a batch (median); in brackets, speed relative to timm's eager fp32 in its faster memory layout.",
-             'AOTInductor files are made for batch 1 and for batch 8, of which batch 32 takes four.', '']
+    batches = sorted({b for named in rows.values() for times in named.values() for b in times}, key=int)
+    theirs = [times for name, times in rows.get('fp32', {}).items() if name.startswith('timm eager')]
+    eager = {b: min((times[b] for times in theirs if b in times), default=None) for b in batches}
+    lines = ['', '## Inference', '',
+             "ms a batch (median); in brackets, speed relative to timm's eager fp32 in its faster memory layout.", '']
+    if any('AOTInductor' in named for named in rows.values()):
+        lines += ['AOTInductor files are made for batch 1 and 8 (or the largest below); more images take several.', '']
     for precision, named in rows.items():
         lines += [f'| {precision} | {" | ".join(f"batch {b}" for b in batches)} |']
         lines += ['| --- |' + ' ---: |' * len(batches)]
         for name, times in named.items():
-            cells = [f'{times[b]:.1f}' + (f' ({eager[b] / times[b]:.2f}x)' if eager[b] else '') for b in batches]
+            cells = ['' if b not in times else f'{times[b]:.1f}' + (
+                f' ({eager[b] / times[b]:.2f}x)' if eager[b] else '') for b in batches]
             lines.append(f'| {name} | {" | ".join(cells)} |')
-        peers = {b: [t[b] for n, t in named.items() if n.startswith('timm in')] for b in batches}
-        own = {b: [t[b] for n, t in named.items() if not n.startswith('timm')] for b in batches}
+        peers = {b: [t[b] for n, t in named.items() if n.startswith('timm in') and b in t] for b in batches}
+        own = {b: [t[b] for n, t in named.items() if not n.startswith('timm') and b in t] for b in batches}
         if all(peers.values()) and all(own.values()):
             lines.append('| **best here against best peer** | ' + ' | '.join(
                 f'**{min(peers[b]) / min(own[b]):.2f}x**' for b in batches) + ' |')
@@ -66,9 +68,9 @@ def plot(result: Dict[str, Any], path: Path) -> None:
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
     rows = result['inference']['milliseconds']
-    batch = next(iter(next(iter(next(iter(rows.values())).values()))))
-    bars = [(f'{name} ({p})', 1e3 * int(batch) / times[batch], name.startswith('timm'))
-            for p, named in rows.items() for name, times in named.items()]
+    batch = min((b for named in rows.values() for times in named.values() for b in times), key=int)
+    bars = [(f'{name} ({p})', 1e3 * int(batch) / times[batch], name.startswith(('timm', 'resnet')))
+            for p, named in rows.items() for name, times in named.items() if batch in times]
     figure, axes = plt.subplots(figsize=(8, 0.28 * len(bars) + 1), dpi=120)
     axes.barh([b[0] for b in bars], [b[1] for b in bars], color=['#9aa5b1' if b[2] else '#1f77b4' for b in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)

@@ -14,7 +14,6 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 import torch
 from classify import load_model
 from timm.data import create_dataset, create_loader
-from timm.utils import natural_key
 
 from timm_res2net import deploy
 from timm_res2net.data_cfg import class_names
@@ -29,13 +28,10 @@ def describe(model: Any) -> Tuple[Dict[str, Any], int, Optional[Sequence[str]]]:
     return data_config(model), model.num_classes, class_names(model)
 
 
-def check_classes(num_classes: int, names: Optional[Sequence[str]], folder: Path) -> None:
-    """Raise a ValueError if the folders of a split are not the model's classes in their order."""
-    if not folder.is_dir():
-        raise ValueError(f'there is no folder {folder}: DATA must hold one with a folder of images for each class')
-    found = sorted((p.name for p in folder.iterdir() if p.is_dir()), key=natural_key)
+def check_classes(num_classes: int, names: Optional[Sequence[str]], found: Sequence[str], folder: Path) -> None:
+    """Raise a ValueError if the folders with images that a split has are not the model's classes in their order."""
     if len(found) != num_classes:
-        raise ValueError(f'{folder} holds {len(found)} class folders, the model has {num_classes} classes')
+        raise ValueError(f'{folder} holds {len(found)} folders of images, the model has {num_classes} classes')
     if names and list(names) != found:
         wrong = next(pair for pair in zip(found, names, strict=True) if pair[0] != pair[1])
         raise ValueError(f'{folder}: the folder {wrong[0]!r} is where the model has the class {wrong[1]!r}')
@@ -52,11 +48,14 @@ def evaluate(
 ) -> Dict[str, float]:
     """Accuracy in percent and number of images of `DATA/split`, with the model's own preprocessing."""
     config, num_classes, names = describe(model)
-    check_classes(num_classes, names, data / split)
+    if not (data / split).is_dir():
+        raise ValueError(f'there is no folder {data / split}: it must hold a folder of images for each class')
     pixels = isinstance(model, deploy.Deployed) and model.metadata['input'] == 'pixels'
     if pixels:
         config = {**config, 'mean': [0.] * len(config['mean']), 'std': [1.] * len(config['std'])}
     dataset = create_dataset('', root=str(data), split=split, is_training=False, input_img_mode=image_mode(config))
+    found = dataset.reader.class_to_idx  # without empty folders
+    check_classes(num_classes, names, sorted(found, key=found.__getitem__), data / split)
     loader = create_loader(dataset, batch_size=batch_size, num_workers=workers, use_prefetcher=False, **config)
     correct = torch.zeros(2)
     images = 0
@@ -82,6 +81,8 @@ def main() -> int:
     args = parser.parse_args()
     try:
         if Path(args.model).suffix in deploy.FORMATS.values():
+            if args.device != 'cpu':
+                raise ValueError(f'--device {args.device}: exported files run on the CPU')
             model = deploy.load(args.model)
         else:
             model = load_model(args.model).to(args.device)

@@ -1,4 +1,5 @@
 """scripts/benchmark.py: what it writes is what it measured, and what it could not measure is named."""
+import importlib
 import json
 import os
 import re
@@ -61,8 +62,25 @@ def test_training_and_growth(tmp_path):
     assert 'Growth with batch' in text
 
 
+def test_a_batch_that_a_path_could_not_do_leaves_its_cell_empty(tmp_path, monkeypatch):
+    """As where a GPU has no memory for it."""
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    tables = importlib.import_module('benchmark_tables')
+    result = {'environment': {'machine': 'a machine'}, 'inference': {
+        'milliseconds': {'fp32': {'timm eager': {'8': 40., '32': 90.}, 'eager': {'8': 20.}}}, 'skipped': {'x': 'why'}}}
+    text = tables.markdown(result)
+    assert '| timm eager | 40.0 (1.00x) | 90.0 (1.00x) |' in text and '| eager | 20.0 (2.00x) |  |' in text
+    tables.plot(result, tmp_path / 'plot.png')
+    assert (tmp_path / 'plot.png').stat().st_size > 1000
+
+
 @pytest.mark.slow
 def test_wrong_arguments(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), '--parts', 'inference', '--paths', 'nothing'], cwd=tmp_path, capture_output=True,
+        text=True)
+    assert done.returncode == 1 and '--paths nothing' in done.stderr and 'Traceback' not in done.stderr
+    assert not list(tmp_path.iterdir())
     for args in (['--parts', 'nothing'], ['--device', 'cuda']):
         done = subprocess.run([sys.executable, str(SCRIPT), *args], cwd=tmp_path, capture_output=True, text=True)
         if args[0] == '--device' and 'sees no GPU' not in done.stderr:

@@ -30,11 +30,14 @@ def test_evaluate_says_what_data_it_needs(tmp_path):
     name = f'local-dir:{tmp_path / "model"}'
     done = run('evaluate.py', tmp_path, '--model', name)
     assert done.returncode == 2 and 'there is no folder' in done.stderr
-    (tmp_path / 'test' / 'apple').mkdir(parents=True)
-    done = run('evaluate.py', tmp_path, '--model', name)
-    assert done.returncode == 2 and '1 class folders' in done.stderr
-    for folder in CIFAR100_CLASSES[1:-1] + ('wrong',):
-        (tmp_path / 'test' / folder).mkdir()
+    for folder in CIFAR100_CLASSES[:-1] + ('wrong',):
+        (tmp_path / 'test' / folder).mkdir(parents=True)
+    image = Image.new('RGB', (8, 8))
+    image.save(tmp_path / 'test' / 'apple' / 'a.png')
+    done = run('evaluate.py', tmp_path, '--model', name)  # timm numbers the folders that hold images
+    assert done.returncode == 2 and '1 folders of images' in done.stderr
+    for folder in (tmp_path / 'test').iterdir():
+        image.save(folder / 'a.png')
     done = run('evaluate.py', tmp_path, '--model', name)
     assert done.returncode == 2 and "'worm'" in done.stderr and 'Traceback' not in done.stderr
 

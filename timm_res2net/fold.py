@@ -48,6 +48,9 @@ def conv_norm_acts(model: nn.Module) -> List[ConvNormAct]:
 def fold_norms(model: nn.Module) -> None:
     """Fold all norms of a model or a part of it, in place and all or none; a second time changes nothing.
 
+    These are the norms that directly follow a convolution of stem, blocks, shortcuts and roots. Norms inside an
+    attention layer of timm, or after the blur of an anti-aliased stem pooling, stay.
+
     Convolutions and norms are changed rather than replaced (a norm becomes an Identity), since timm's feature
     extractors hold the modules of a stem by references of their own.
 
@@ -55,7 +58,7 @@ def fold_norms(model: nn.Module) -> None:
         ValueError: A norm has no fixed statistics, such as a group norm.
     """
     found = conv_norm_acts(model)
-    if not found:
+    if not found or not any(hasattr(m, 'conv_norm_acts') for m in model.modules()):
         raise ValueError(
             f'{type(model).__name__} shows no blocks of timm_res2net, nothing can be folded: fold the model before it '
             'is traced.')
@@ -77,7 +80,7 @@ def fold_norms(model: nn.Module) -> None:
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """A copy of a model with every norm folded into its convolution; outputs differ by rounding only.
+    """A copy of a model with norms folded into their convolutions, see `fold_norms`; outputs differ by rounding only.
 
     Args:
         model: One of this package, or timm's feature extractor around one, in eval mode; possibly compiled.

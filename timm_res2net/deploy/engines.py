@@ -1,6 +1,7 @@
 """Exported files back as callables: each in its own engine, same input and output as the model in eager mode."""
 import importlib
 import json
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
@@ -22,6 +23,8 @@ def engine(name: str) -> Any:
 
 class Deployed:
     """An exported model: call it with a batch on the CPU as the model itself, get what the model returns.
+
+    Several threads may call it; OpenVINO and AOTInductor serve one of them at a time.
 
     Attributes:
         metadata: How it was exported: architecture, format, precision, input, preprocessing, label_names.
@@ -46,7 +49,7 @@ class Deployed:
         """Input as the model's, (B, C, H, W) float32, or (B, H, W, C) uint8 pixels if it was exported so.
 
         Raises:
-            ValueError: Another type or shape.
+            ValueError: Another type, shape or device.
         """
         shape, dtype = self.metadata['shape'], torch.float32
         if self.metadata['input'] == 'pixels':
@@ -55,6 +58,8 @@ class Deployed:
         if x.dtype != dtype or not fits or not len(x):
             wanted = ', '.join('any' if s is None else str(s) for s in ('B', *shape[1:]))
             raise ValueError(f'The input is {x.dtype} of shape {tuple(x.shape)}, it must be {dtype} of ({wanted}).')
+        if x.device.type != 'cpu':  # compiled code would read its address as one of the CPU's
+            raise ValueError(f'The input is on {x.device}, exported files run on the CPU: use x.cpu().')
         size = shape[0]
         if size is None or size == len(x):
             return self.run(x)
@@ -152,7 +157,12 @@ def load_openvino(path: Path) -> Tuple[Optional[Callable], Optional[str]]:
         return None, None
     text = model.get_rt_info(METADATA).astype(str)
     request = openvino_request(model, json.loads(text)['precision'])
-    return lambda x: torch.from_numpy(request.infer([x.contiguous().numpy()])[0].copy()), text
+    lock = threading.Lock()  # a request holds one input and one output
+
+    def run(x):
+        with lock:
+            return torch.from_numpy(request.infer([x.contiguous().numpy()])[0].copy())
+    return run, text
 
 
 class Float32(nn.Module):

@@ -9,7 +9,7 @@
 """
 import copy
 import json
-import shutil
+import os
 import tempfile
 import time
 import warnings
@@ -31,6 +31,7 @@ from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
 FORMATS = {'aotinductor': '.pt2', 'torch': '.pt2', 'onnx': '.onnx', 'openvino': '.xml'}
 PRECISIONS = {'fp32': 1e-4, 'bf16': 5e-2, 'int8': 2e-1}  # largest error allowed, relative to the largest output
+NOISE = 0.5  # allowed, see Report: int8 has 0.05 on trained weights, 0.35 on random weights and random pixels
 
 
 class ExportError(RuntimeError):
@@ -43,6 +44,8 @@ class Report:
 
     Attributes:
         error: Largest absolute difference to the model's outputs over the check images, relative to the largest output.
+        noise: Root mean square of the difference, relative to that of what tells the images' outputs apart. 1 is that
+            of an output that does not depend on the image. None for a single image, or for images that are all alike.
         top1_agreement: Share of check images with the model's top-1 class, None without a classifier.
         images: Number of check images.
         bytes: Size of the file or files.
@@ -52,6 +55,7 @@ class Report:
     format: str
     precision: str
     error: float
+    noise: Optional[float]
     top1_agreement: Optional[float]
     images: int
     bytes: int
@@ -98,8 +102,8 @@ def export(
         overwrite: Replace a file that exists.
 
     Raises:
-        ExportError: The file did not agree with the model, or the engine failed; nothing is left behind.
-        FileExistsError: `path` exists.
+        ExportError: The file did not agree with the model, or the engine failed; no file is left, nor a half-done one.
+        FileExistsError: `path` exists, and `overwrite` is not set or it is a folder.
         ImportError: The engine or the quantizer is not installed.
         TypeError, ValueError: An argument is wrong, named in the message.
     """
@@ -116,6 +120,8 @@ def export(
         raise ValueError("dynamic_size=True: compiled code for any size is slow, use 'onnx', 'openvino' or 'torch'.")
     files = [path] if format != 'openvino' else [path, path.with_suffix('.bin')]
     for file in files:
+        if file.is_dir():
+            raise FileExistsError(f'{file} is a folder; choose another path.')
         if file.exists() and not overwrite:
             raise FileExistsError(f'{file} exists already; choose another path or overwrite=True.')
     if model.training:
@@ -128,21 +134,25 @@ def export(
         check_int('image_size', image_size)
 
     if not hasattr(model, 'num_classes'):
-        raise TypeError('A feature extractor (features_only=True) returns several maps; export the whole model.')
+        raise TypeError(
+            f'{type(model).__name__} is no network of timm_res2net or timm with one output (features_only=True gives '
+            'several): export the whole model.')
     config = data_config(model, image_size)
     pixels = read_pixels(images, config, max(calibration, 32) if precision == 'int8' else 32)
-    device = next(model.parameters()).device
+    weight = next(model.parameters())
+    plain = model if weight.dtype == torch.float32 else copy.deepcopy(model).float()
     with torch.no_grad():
-        expected = torch.cat([model(normalise(p.to(device), config)).cpu().float() for p in pixels.split(8)])
+        expected = torch.cat([plain(normalise(p.to(weight.device), config)).cpu().float() for p in pixels.split(8)])
     graph = _inference_copy(model)
     inputs = pixels.permute(0, 2, 3, 1).contiguous() if pixels_in else normalise(pixels, config)
     c, h, w = config['input_size']
     h, w = (None, None) if dynamic_size else (h, w)
-    metadata = {
-        'timm_res2net': __version__, 'architecture': graph.pretrained_cfg.get('architecture'), 'format': format,
+    cfg = getattr(model, 'pretrained_cfg', None) or {}
+    metadata: Dict[str, Any] = {
+        'timm_res2net': __version__, 'architecture': cfg.get('architecture'), 'format': format,
         'precision': precision, 'input': 'pixels' if pixels_in else 'normalised',
         'shape': [batch_size, h, w, c] if pixels_in else [batch_size, c, h, w], 'data_config': config,
-        'num_classes': graph.num_classes, 'label_names': class_names(model),
+        'num_classes': model.num_classes, 'label_names': class_names(model),
     }
     graph = graph.to(memory_format=torch.channels_last)
     if precision == 'bf16' and format != 'openvino':  # OpenVINO takes fp32 graphs and computes in bf16
@@ -160,30 +170,34 @@ def export(
         except Exception as error:
             raise ExportError(f'{format} {precision}: {type(error).__name__}: {error}') from error
         report = _compare(outputs, expected, metadata['num_classes'])
-        if not report['error'] <= PRECISIONS[precision]:
+        if not (report['error'] <= PRECISIONS[precision] and (report['noise'] or 0) <= NOISE):
             raise ExportError(
                 f'{format} {precision} differs from the model by {report["error"]:.1e} of its largest output, allowed '
-                f'is {PRECISIONS[precision]:.0e}; top-1 agreement {report["top1_agreement"]}. No file is left.')
+                f'is {PRECISIONS[precision]:.0e}; noise {report["noise"]}, allowed is {NOISE}; top-1 agreement '
+                f'{report["top1_agreement"]}. No file is left.')
         written = [Path(scratch) / file.name for file in files]
         size = sum(file.stat().st_size for file in written)
         for file, target in zip(written, files, strict=True):
-            shutil.move(file, target)
+            os.replace(file, target)
     return Report(str(path), format, precision, **report, bytes=size, seconds=time.time() - start)
 
 
 def _inference_copy(model: nn.Module) -> Any:
     """The model folded, or as it is if it has norms that do not fold, in float32 on the CPU."""
+    model = copy.deepcopy(model).cpu().float().requires_grad_(False)  # before norms are folded, for precision
     try:
-        model = fold(model)
+        return fold(model)
     except ValueError:
-        model = copy.deepcopy(model)
-    return model.cpu().float().requires_grad_(False)
+        return model
 
 
 def _compare(outputs: torch.Tensor, expected: torch.Tensor, num_classes: int) -> Dict[str, Any]:
-    error = (outputs - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
+    difference, largest = outputs - expected, expected.abs().max().clamp(min=1e-12)
+    apart = (expected - expected.mean(0)).square().mean().sqrt()
+    noise = (difference.square().mean().sqrt() / apart).item() if apart > 1e-6 * largest else None
     same = (outputs.argmax(1) == expected.argmax(1)).float().mean().item() if num_classes else None
-    return {'error': error.item(), 'top1_agreement': same, 'images': len(expected)}
+    error = (difference.abs().max() / largest).item()
+    return {'error': error, 'noise': noise, 'top1_agreement': same, 'images': len(expected)}
 
 
 @contextmanager
@@ -232,7 +246,7 @@ def _write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Di
     torch.onnx.export(_program(graph, inputs, metadata), (), full, dynamo=True, external_data=False,
                       input_names=['x'], output_names=['y'], verbose=False)
     if full != path:
-        quantize_onnx(full, path, inputs)
+        quantize_onnx(full, path, inputs, metadata['shape'][0])
     file = onnx.load(path)
     file.metadata_props.add(key=METADATA, value=json.dumps(metadata))
     onnx.save(file, path)
@@ -243,7 +257,7 @@ def _write_openvino(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata
     model = openvino.convert_model(_program(graph, inputs, metadata))
     model.reshape({0: openvino.PartialShape([-1 if n is None else n for n in metadata['shape']])})
     if metadata['precision'] == 'int8':
-        model = quantize_openvino(model, inputs)
+        model = quantize_openvino(model, inputs, metadata['shape'][0])
     model.set_rt_info(json.dumps(metadata), METADATA)
     openvino.save_model(model, path, compress_to_fp16=False)
 

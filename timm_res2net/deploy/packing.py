@@ -5,7 +5,6 @@ generates for CPUs (`torch.ops.mkldnn`). Each convolution compares them with the
 an input shape, and goes on with the documented path where they are missing, fail or differ.
 """
 import copy
-from functools import partial
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -14,14 +13,15 @@ from torch import nn
 from ..blocks import Res2NetBlock, Res2NetBottleneck, Res2NetDlaBottleneck
 from ..fold import conv_norm_acts, fold
 
-_SHAPES = 8  # packed copies of a weight that are kept; the best layout differs from one input shape to another
+_SHAPES = 8  # input shapes for which a weight is packed; the best layout differs from one to another
 
 
 def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a model for inference on a CPU: norms folded, weights prepacked, ReLUs and shortcuts fused.
 
-    Ready at once: the first batch of each shape takes a little longer. Input and output are those of the model, in
-    float32. On other devices, under autograd and while traced it computes as a folded model does.
+    Ready at once: the first batch of each shape takes a little longer. Calling it takes and gives float32, as the
+    model. Shapes of input after the first eight, other devices, autograd, tracing and compiling get the speed of a
+    folded model. Weights may be loaded into it, but not changed in place.
 
     Args:
         model: One of this package, or timm's feature extractor around one, in eval mode.
@@ -49,13 +49,8 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
             block.__class__ = PACKED_BLOCKS[type(block)]
             block.conv3.relu = True
     if dtype is not torch.float32:
-        packed.register_forward_pre_hook(partial(_cast_input, dtype=dtype))
         packed.register_forward_hook(_float_output)
     return packed
-
-
-def _cast_input(_: nn.Module, args: Tuple[Any, ...], dtype: torch.dtype) -> Tuple[Any, ...]:
-    return (args[0].to(dtype), *args[1:])
 
 
 def _float_output(_: nn.Module, args: Tuple[Any, ...], out: Any) -> Any:
@@ -69,11 +64,13 @@ class PackedConv2d(nn.Conv2d):
 
     def forward(self, x: torch.Tensor, shortcut: Optional[torch.Tensor] = None) -> torch.Tensor:
         """(B, C, H, W) -> (B, C', H', W'), plus a shortcut of that shape."""
-        if x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.is_grad_enabled() and x.requires_grad:
+        x = x.to(self.weight.dtype)
+        if x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing() or (
+                torch.is_grad_enabled() and x.requires_grad):
             return self.plain(x, shortcut)
         key = (x.shape, x.stride(), shortcut is None or shortcut.stride())
         if key not in self.packed:
-            return self.first(key, x, shortcut)
+            return self.first(key, x, shortcut) if len(self.packed) < _SHAPES else self.plain(x, shortcut)
         weight = self.packed[key]
         return self.plain(x, shortcut) if weight is None else self.fast(x, weight, shortcut)
 
@@ -100,10 +97,16 @@ class PackedConv2d(nn.Conv2d):
             same = _same(self.fast(x, weight, shortcut), expected)
         except (AttributeError, RuntimeError):  # another torch, or one built without oneDNN
             same = False
-        if len(self.packed) >= _SHAPES:
-            self.packed.pop(next(iter(self.packed)))
         self.packed[key] = weight if same else None
         return expected
+
+    def _apply(self, *args, **kwargs) -> 'PackedConv2d':
+        self.packed = {}
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args) -> None:
+        self.packed = {}
+        super()._load_from_state_dict(*args)
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'PackedConv2d':
         new = self.__class__.__new__(self.__class__)

@@ -109,10 +109,14 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
         found = photographs()[:count]
     elif isinstance(images, (str, Path)) and Path(images).is_dir():
         found = find_images(Path(images), count)
-    else:
+    elif isinstance(images, (str, Path)):
         raise ValueError(f'images={str(images)!r} is not a folder.')
+    else:
+        raise ValueError(f'images={images!r} must be a folder, a list of at least one image, or a uint8 tensor.')
     pixels = []
     for image in found:
+        if not isinstance(image, (str, Path, Image.Image)):
+            raise ValueError(f'images holds {type(image).__name__}, it must hold PIL images or paths of images.')
         try:
             image = (Image.open(image) if isinstance(image, (str, Path)) else image).convert(mode)
         except OSError as error:

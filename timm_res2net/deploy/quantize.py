@@ -1,7 +1,8 @@
 """Post-training quantization to int8: weights per channel, activations by calibration on images.
 
 Three ways to the same arithmetic, one for each engine: torchao's PT2E with the quantizer for inductor on x86, ONNX
-Runtime's static quantization, and NNCF for OpenVINO.
+Runtime's static quantization, and NNCF for OpenVINO. `batch_size` is everywhere the one that the graph is for, None for
+any.
 """
 from pathlib import Path
 from typing import Any, Optional, Tuple
@@ -18,7 +19,7 @@ def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[
     Args:
         graph: What to quantize, which takes batches like `inputs`.
         inputs: (N, ...) to calibrate on.
-        batch_size: The batch size that the graph is for, None for any.
+        batch_size: See above.
     """
     pt2e = engine('torchao.quantization.pt2e.quantize_pt2e')
     x86 = engine('torchao.quantization.pt2e.quantizer.x86_inductor_quantizer')
@@ -37,13 +38,13 @@ def _batches(inputs: torch.Tensor, size: int) -> Tuple[torch.Tensor, ...]:
     return inputs[torch.arange(count) % len(inputs)].split(size)
 
 
-def quantize_onnx(source: Path, target: Path, inputs: torch.Tensor) -> None:
+def quantize_onnx(source: Path, target: Path, inputs: torch.Tensor, batch_size: Optional[int] = None) -> None:
     """ONNX Runtime: read an fp32 file, write one with QuantizeLinear and DequantizeLinear around each operator."""
     ort: Any = engine('onnxruntime.quantization')
 
     class Reader(ort.CalibrationDataReader):
         def __init__(self):
-            self.batches = iter({'x': x[None].numpy()} for x in inputs)
+            self.batches = iter({'x': x.numpy()} for x in _batches(inputs, batch_size or 1))
 
         def get_next(self):
             return next(self.batches, None)
@@ -53,13 +54,14 @@ def quantize_onnx(source: Path, target: Path, inputs: torch.Tensor) -> None:
         activation_type=ort.QuantType.QUInt8, weight_type=ort.QuantType.QInt8)
 
 
-def quantize_openvino(model: Any, inputs: torch.Tensor) -> Any:
+def quantize_openvino(model: Any, inputs: torch.Tensor, batch_size: Optional[int] = None) -> Any:
     """NNCF: an OpenVINO model with FakeQuantize operators, which its CPU plugin runs in int8."""
     nncf = engine('nncf')
     minmax = engine('nncf.quantization.range_estimator').RangeEstimatorParametersSet.MINMAX
     # NNCF's defaults clip rare large activations and then correct biases for it: three times the error of neither
     parameters = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=minmax, disable_bias_correction=True)
+    batches = [x.numpy() for x in _batches(inputs, batch_size or 1)]
     return nncf.quantize(
-        model, nncf.Dataset([x[None].numpy() for x in inputs]), preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(inputs), advanced_parameters=parameters)
+        model, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches),
+        advanced_parameters=parameters)
