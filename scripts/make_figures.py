@@ -200,12 +200,15 @@ def draw_accuracy_cost() -> Figure:
         right.hlines(mean, i - 0.25, i + 0.25, color=color, linewidth=2)
         right.annotate(f'{mean:.1f}', (i + 0.25, mean), xytext=(3, -3), textcoords='offset points', fontsize=8,
                        color=diagrams.INK)
-    right.set_xticks(range(len(ours['rows'])), [row['network'].split(' (')[0] for row in ours['rows']])
+    names = [row['network'].split(' (')[0].replace(' with ', '\nwith ') for row in ours['rows']]
+    names = [name if abs(row['parameters_ratio'] - 1) <= 0.02 else f'{name}, {row["parameters_ratio"] - 1:+.0%} params'
+             for name, row in zip(names, ours['rows'], strict=True)]
+    right.set_xticks(range(len(names)), names)
     right.set_xlim(-0.5, len(ours['rows']) - 0.2)
     right.grid(axis='y', color='#e4e7eb', zorder=0)
     right.tick_params(axis='x', labelsize=7.5)
     right.set_ylabel(f'CIFAR-100 top-1, %, {ours["epochs"]} epochs, ours')
-    right.set_title('equal parameters and MACs, a dot a run, a line their mean', fontsize=9, color=diagrams.INK)
+    right.set_title('equal parameters and MACs; a dot a run, a line their mean', fontsize=9, color=diagrams.INK)
     figure.tight_layout()
     return figure
 
