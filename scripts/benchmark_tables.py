@@ -31,10 +31,15 @@ def markdown(result: Dict[str, Any]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def batch_sizes(rows: Dict[str, Dict[str, Dict[str, float]]]) -> List[str]:
+    """The batch sizes that any path could do, smallest first."""
+    return sorted({b for named in rows.values() for times in named.values() for b in times}, key=int)
+
+
 def inference_tables(part: Dict[str, Any]) -> List[str]:
     """Per precision: ms and the speed relative to timm's eager fp32 in its faster layout, for each batch size."""
     rows = part['milliseconds']
-    batches = sorted({b for named in rows.values() for times in named.values() for b in times}, key=int)
+    batches = batch_sizes(rows)
     theirs = [times for name, times in rows.get('fp32', {}).items() if name.startswith('timm eager')]
     eager = {b: min((times[b] for times in theirs if b in times), default=None) for b in batches}
     lines = ['', '## Inference', '',
@@ -68,7 +73,7 @@ def plot(result: Dict[str, Any], path: Path) -> None:
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
     rows = result['inference']['milliseconds']
-    batch = min((b for named in rows.values() for times in named.values() for b in times), key=int)
+    batch = batch_sizes(rows)[0]
     bars = [(f'{name} ({p})', 1e3 * int(batch) / times[batch], name.startswith(('timm', 'resnet')))
             for p, named in rows.items() for name, times in named.items() if batch in times]
     figure, axes = plt.subplots(figsize=(8, 0.28 * len(bars) + 1), dpi=120)

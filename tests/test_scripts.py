@@ -78,12 +78,9 @@ def test_digits_are_written_as_images(tmp_path):
     assert again.returncode == 2 and 'Traceback' not in again.stderr
 
 
-def test_the_evidence_table_compares_equal_costs():
-    sys.path.insert(0, str(ROOT / 'scripts'))
-    try:
-        import evidence
-    finally:
-        sys.path.pop(0)
+def test_the_evidence_table_compares_equal_costs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    import evidence
     parameters, macs = evidence.cost(evidence.MODEL, **evidence.ROWS['scale 4'][0])
     for name, (kwargs, _) in evidence.ROWS.items():
         if 'SE' not in name:
@@ -91,12 +88,9 @@ def test_the_evidence_table_compares_equal_costs():
             assert abs(p / parameters - 1) <= 0.02 and abs(m / macs - 1) <= 0.02, name
 
 
-def test_the_evidence_table_counts_finished_runs_only(tmp_path):
-    sys.path.insert(0, str(ROOT / 'scripts'))
-    try:
-        import evidence
-    finally:
-        sys.path.pop(0)
+def test_the_evidence_table_counts_finished_runs_only(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    import evidence
     for seed, epochs, top1 in ((0, 10, 60.), (1, 10, 62.), (2, 4, 99.)):
         folder = tmp_path / f'scale_4-seed{seed}'
         folder.mkdir()

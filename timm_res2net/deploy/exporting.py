@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
@@ -23,7 +23,7 @@ from torch import nn
 
 from ..arguments import check_choice, check_int, unwrapped
 from ..data_cfg import class_names
-from ..fold import fold
+from ..fold import fold_norms
 from ..version import __version__
 from .engines import METADATA, Float32, engine, load
 from .preprocessing import Images, Preprocessed, data_config, normalise, read_pixels
@@ -185,10 +185,9 @@ def export(
 def _inference_copy(model: nn.Module) -> Any:
     """The model folded, or as it is if it has norms that do not fold, in float32 on the CPU."""
     model = copy.deepcopy(model).cpu().float().requires_grad_(False)  # before norms are folded, for precision
-    try:
-        return fold(model)
-    except ValueError:
-        return model
+    with suppress(ValueError):  # after which it is as it was
+        fold_norms(model)
+    return model
 
 
 def _compare(outputs: torch.Tensor, expected: torch.Tensor, num_classes: int) -> Dict[str, Any]:

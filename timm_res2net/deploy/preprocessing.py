@@ -59,6 +59,8 @@ class Preprocessed(nn.Module):
 
 def find_images(folder: Path, count: int) -> List[Path]:
     """`count` image files of a folder and those in it, evenly taken from all in order."""
+    if not folder.is_dir():
+        raise ValueError(f'images={str(folder)!r} is not a folder.')
     paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise ValueError(f'images={str(folder)!r} holds no image files.')
@@ -107,10 +109,8 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
         found = images[:count]
     elif images is None:
         found = photographs()[:count]
-    elif isinstance(images, (str, Path)) and Path(images).is_dir():
-        found = find_images(Path(images), count)
     elif isinstance(images, (str, Path)):
-        raise ValueError(f'images={str(images)!r} is not a folder.')
+        found = find_images(Path(images), count)
     else:
         raise ValueError(f'images={images!r} must be a folder, a list of at least one image, or a uint8 tensor.')
     pixels = []
