@@ -47,5 +47,5 @@ def test_digits(digits, args):
         'res2net23_32w_4s_cifar_custom', num_classes=10, in_chans=1, stem_stride=1, stem_width=16,
         layers=(1, 1, 1), channels=(16, 24, 32), base_width=32, **args)
     assert accuracy(model, held_out, truth) < 0.3
-    train(model, images, labels, epochs=10)
+    train(model, images, labels, epochs=16)
     assert accuracy(model, held_out, truth) >= 0.97

@@ -4,24 +4,24 @@ A block is 1x1 convolution -> split -> 1x1 convolution (paper, figure 2b), each 
 The blocks extend `HierarchicalSplit` rather than hold one so that their parameters keep the names of published weights
 (`layer1.0.convs.0.weight`), which therefore load as they are.
 """
-from typing import Callable, Iterator, List, Optional, Type, cast
+from typing import Any, Callable, Iterator, List, Optional, Type, cast
 
 import torch
 from timm.layers import LayerType, create_aa
 from torch import nn
 
-from .arguments import check_choice, check_width, create_act, create_attention, create_norm
+from .arguments import check_width
+from .block_arguments import BlockArguments, declared
 from .fold import ConvNormAct, fold_norms
 from .hierarchical_split import HierarchicalSplit
-
-FIRST_BLOCKS = ('parallel', 'parallel_conv', 'paddle', 'hierarchical')
-STRIDE_POSITIONS = ('split', 'conv1')
-ATTN_POSITIONS = ('output', 'split')
+from .layers import create_act, create_attention, create_norm
 
 
-def default_first_block(stride_position: str) -> str:
-    """The form of a stage's first block that goes with a stride position, see `Res2Net`."""
-    return 'hierarchical' if stride_position == 'conv1' else 'parallel'
+def split_form(first_block: str, is_first: bool, downsamples: bool) -> str:
+    """The form of a block's split, one of `hierarchical_split.FORMS`; arguments as of `Res2NetBlock`."""
+    if first_block == 'paddle':
+        return 'parallel' if downsamples else 'hierarchical'
+    return first_block if is_first else 'hierarchical'
 
 
 class Res2NetBlock(HierarchicalSplit):
@@ -32,17 +32,11 @@ class Res2NetBlock(HierarchicalSplit):
             in_chs: int,
             width: int,
             out_chs: int,
-            scale: int,
+            arguments: BlockArguments,
             stride: int,
             dilation: int,
-            cardinality: int,
             is_first: bool,
             downsamples: bool,
-            first_block: Optional[str],
-            stride_position: str,
-            attn_layer: Optional[LayerType],
-            rd_ratio: Optional[float],
-            attn_position: str,
             act_layer: LayerType,
             norm_layer: LayerType,
             aa_layer: Optional[LayerType],
@@ -51,50 +45,46 @@ class Res2NetBlock(HierarchicalSplit):
     ) -> None:
         """
         Args:
+            width: Channels of one group of the split.
             is_first: The block opens a stage.
             downsamples: The block has a stride, or has traded it for dilation (`output_stride`).
         """
         dd = {'device': device, 'dtype': dtype}
-        check_choice('stride_position', stride_position, STRIDE_POSITIONS)
-        check_choice('attn_position', attn_position, ATTN_POSITIONS)
-        if first_block is None:
-            first_block = default_first_block(stride_position)
-        check_choice('first_block', first_block, FIRST_BLOCKS)
-        form = 'hierarchical'
-        if first_block == 'paddle' and downsamples:
-            form = 'parallel'
-        elif first_block != 'paddle' and is_first:
-            form = first_block
-        in_split = stride_position == 'split'
+        in_split = arguments.stride_position == 'split'
         aa_layer = aa_layer if downsamples else None
         super().__init__(
             width,
-            scale,
+            arguments.scale,
             stride=stride if in_split else 1,
             dilation=dilation,
-            cardinality=cardinality,
-            form=form,
-            count_include_pad=first_block != 'paddle',
+            cardinality=arguments.cardinality,
+            form=split_form(arguments.first_block, is_first, downsamples),
+            count_include_pad=arguments.first_block != 'paddle',
             act_layer=act_layer,
             norm_layer=norm_layer,
             aa_layer=aa_layer if in_split else None,
             **dd,
         )
+        width *= arguments.scale
         conv1_stride = 1 if in_split or aa_layer is not None else stride
-        self.conv1 = nn.Conv2d(in_chs, width * scale, kernel_size=1, stride=conv1_stride, bias=False, **dd)
-        self.bn1 = create_norm(width * scale, norm_layer, **dd)
+        self.conv1 = nn.Conv2d(in_chs, width, kernel_size=1, stride=conv1_stride, bias=False, **dd)
+        self.bn1 = create_norm(width, norm_layer, **dd)
         self.act1 = create_act(act_layer, **dd)
         in_conv1 = aa_layer is not None and not in_split
         self.aa1 = cast(nn.Module, create_aa(
-            aa_layer or nn.Identity, channels=width * scale, stride=stride, enable=in_conv1, **dd))
+            aa_layer or nn.Identity, channels=width, stride=stride, enable=in_conv1, **dd))
+        # the split comes after conv1 among the children as in timm's blocks: optimizers are resumed by position
+        for name, module in list(self.named_children())[:-4]:
+            delattr(self, name)
+            setattr(self, name, module)
 
-        self.conv3 = nn.Conv2d(width * scale, out_chs, kernel_size=1, bias=False, **dd)
+        self.conv3 = nn.Conv2d(width, out_chs, kernel_size=1, bias=False, **dd)
         self.bn3 = create_norm(out_chs, norm_layer, **dd)
         self.split_attn = self.se = None
-        if attn_position == 'split':
-            self.split_attn = create_attention(attn_layer, width * scale, rd_ratio, **dd)
+        if arguments.attn_position == 'split':
+            self.split_attn = create_attention(arguments.attn_layer, width, arguments.rd_ratio, **dd)
         else:
-            self.se = create_attention(attn_layer, out_chs, rd_ratio, **dd)
+            self.se = create_attention(arguments.attn_layer, out_chs, arguments.rd_ratio, **dd)
         self.drop_block: nn.Module = nn.Identity()
         self.act3 = create_act(act_layer, **dd)
 
@@ -150,17 +140,9 @@ class Res2NetBottleneck(Res2NetBlock):
             planes: int,
             stride: int = 1,
             downsample: Optional[nn.Module] = None,
-            cardinality: int = 1,
-            base_width: float = 26,
-            scale: int = 4,
             reduce_first: int = 1,
             dilation: int = 1,
             first_dilation: Optional[int] = None,
-            first_block: Optional[str] = None,
-            stride_position: str = 'split',
-            attn_layer: Optional[LayerType] = None,
-            rd_ratio: Optional[float] = None,
-            attn_position: str = 'output',
             act_layer: LayerType = nn.ReLU,
             norm_layer: LayerType = nn.BatchNorm2d,
             aa_layer: Optional[LayerType] = None,
@@ -168,6 +150,7 @@ class Res2NetBottleneck(Res2NetBlock):
             drop_path: Optional[nn.Module] = None,
             device=None,
             dtype=None,
+            **arguments: Any,
     ) -> None:
         """
         Args:
@@ -175,38 +158,26 @@ class Res2NetBottleneck(Res2NetBlock):
             planes: A quarter of the output channels.
             stride: Stride of the block.
             downsample: The shortcut's projection, None for the identity; its presence marks a stage's first block.
-            cardinality: Groups of the 3x3 convolutions.
-            base_width: Channels of a convolution group at 64 planes, see `check_width`.
-            scale: Number of groups of the split.
             reduce_first: Must be 1; SENet-154's halved first convolution has no counterpart here.
             dilation: Dilation of the stage.
             first_dilation: Dilation of this block's 3x3 convolutions, the previous stage's in a first block.
-            first_block: Form of a stage's first block, see `Res2Net`.
-            stride_position: 'split' or 'conv1', see `Res2Net`.
-            attn_layer: Attention, by timm's name, class or partial.
-            rd_ratio: Reduction ratio of the attention.
-            attn_position: 'output' (before the shortcut is added, the paper) or 'split' (on the concatenation).
             drop_block: Makes the DropBlock layer that acts on the concatenation.
             drop_path: Stochastic depth of the branch.
+            **arguments: `scale`, `base_width`, .. as `BlockArguments` declares them.
         """
+        args = declared(BlockArguments, 'Res2NetBottleneck', arguments)
         if reduce_first != 1:
             raise ValueError(f'reduce_first={reduce_first!r} is not defined for a hierarchical split, leave it at 1.')
         first_dilation = first_dilation or dilation
         super().__init__(
             inplanes,
-            check_width(planes, base_width, cardinality),
+            check_width(planes, args.base_width, args.cardinality),
             planes * self.expansion,
-            scale,
+            args,
             stride=stride,
             dilation=first_dilation,
-            cardinality=cardinality,
             is_first=stride > 1 or downsample is not None,
             downsamples=stride > 1 or first_dilation != dilation,
-            first_block=first_block,
-            stride_position=stride_position,
-            attn_layer=attn_layer,
-            rd_ratio=rd_ratio,
-            attn_position=attn_position,
             act_layer=act_layer,
             norm_layer=norm_layer,
             aa_layer=aa_layer,
@@ -242,41 +213,29 @@ class Res2NetDlaBottleneck(Res2NetBlock):
             outplanes: int,
             stride: int = 1,
             dilation: int = 1,
-            cardinality: int = 1,
-            base_width: float = 28,
-            scale: int = 4,
-            first_block: Optional[str] = None,
-            stride_position: str = 'split',
-            attn_layer: Optional[LayerType] = None,
-            rd_ratio: Optional[float] = None,
-            attn_position: str = 'output',
             act_layer: Type[nn.Module] = nn.ReLU,
             norm_layer: Type[nn.Module] = nn.BatchNorm2d,
             device=None,
             dtype=None,
+            **arguments: Any,
     ) -> None:
         """See `Res2NetBottleneck`; `outplanes` are the output channels."""
+        args = declared(BlockArguments, 'Res2NetDlaBottleneck', {'base_width': 28, **arguments})
         # the order of roundings is that of published weights: whole groups at outplanes, then halved
-        width = check_width(outplanes, base_width, cardinality) // self.expansion
-        if width < 1 or width % cardinality:
+        width = check_width(outplanes, args.base_width, args.cardinality) // self.expansion
+        if width < 1 or width % args.cardinality:
             raise ValueError(
-                f'base_width={base_width!r} with cardinality={cardinality!r} gives groups of {width} channels at '
-                f'{outplanes} output channels, which must be a positive multiple of the cardinality.')
+                f'base_width={args.base_width!r} with cardinality={args.cardinality!r} gives groups of {width} '
+                f'channels at {outplanes} output channels, which must be a positive multiple of the cardinality.')
         super().__init__(
             inplanes,
             width,
             outplanes,
-            scale,
+            args,
             stride=stride,
             dilation=dilation,
-            cardinality=cardinality,
             is_first=stride > 1,
             downsamples=stride > 1,
-            first_block=first_block,
-            stride_position=stride_position,
-            attn_layer=attn_layer,
-            rd_ratio=rd_ratio,
-            attn_position=attn_position,
             act_layer=act_layer,
             norm_layer=norm_layer,
             aa_layer=None,

@@ -25,7 +25,8 @@ import torch
 from timm.layers import LayerType, create_aa
 from torch import nn
 
-from .arguments import check_choice, check_int, create_act, create_norm, resolve_layer
+from .arguments import check_choice, check_int
+from .layers import create_act, create_norm, resolve_layer
 
 FORMS = ('hierarchical', 'parallel', 'parallel_conv')
 

@@ -1,0 +1,73 @@
+"""Res2Net in Deep Layer Aggregation, on timm's DLA.
+
+Papers: Res2Net https://arxiv.org/abs/1904.01169 (table 2), Deep Layer Aggregation https://arxiv.org/abs/1707.06484.
+"""
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Tuple
+
+from timm.models.dla import DLA
+
+from .arguments import check_bool, check_choice, check_ints
+from .block_arguments import argument, declared, with_default
+from .blocks import Res2NetDlaBottleneck
+from .network_arguments import NetworkArguments
+from .networks import Network
+
+
+@dataclass(frozen=True)
+class Res2NetDlaArguments(NetworkArguments):
+    """The arguments of `Res2NetDla`, checked."""
+    base_width: float = with_default(NetworkArguments, 'base_width', 28)
+    output_stride: int = argument(32, '32, the only one that DLA has.', in_weights=False)
+    levels: Tuple[int, ...] = argument(
+        (1, 1, 1, 2, 3, 1), 'Depth of each of the six levels: convolutions in the first two, tree depth in the others.')
+    channels: Tuple[int, ...] = argument((16, 32, 128, 256, 512, 1024), 'Output channels of each level.')
+    shortcut_root: bool = argument(False, 'Residual connection in the aggregation nodes.', in_weights=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_head(pool_free=True)
+        check_choice('output_stride', self.output_stride, (32,))
+        self.settle(
+            levels=check_ints('levels', self.levels, 6),
+            channels=check_ints('channels', self.channels, 6),
+            shortcut_root=check_bool('shortcut_root', self.shortcut_root),
+        )
+
+
+class Res2NetDla(Network, DLA):
+    """Res2Net in Deep Layer Aggregation: (B, in_chans, H, W) -> (B, num_classes), features at strides 1 to 32.
+
+    The paper's Res2Net-DLA-60 and Res2NeXt-DLA-60 (table 2). Norms and activations outside the blocks are timm's
+    DLA's, batch norm and ReLU, and so are those inside.
+    """
+    Arguments = Res2NetDlaArguments
+    out_indices = (1, 2, 3, 4, 5)  # as timm's DLA: the map at stride 1 is rarely wanted
+
+    def __init__(self, device=None, dtype=None, **arguments: Any) -> None:
+        """
+        Args:
+            **arguments: Those that `Res2NetDlaArguments` and its parents declare, with their meaning and default.
+
+        Raises:
+            TypeError, ValueError: An argument that is unknown, of the wrong kind or impossible, named in the message.
+        """
+        args = declared(self.Arguments, 'Res2NetDla', arguments)
+        super().__init__(
+            levels=args.levels,
+            channels=args.channels,
+            output_stride=args.output_stride,
+            num_classes=args.num_classes,
+            in_chans=args.in_chans,
+            global_pool=args.global_pool,
+            cardinality=args.cardinality,
+            base_width=args.base_width,  # type: ignore[arg-type]
+            block=partial(Res2NetDlaBottleneck, **args.of_block()),  # type: ignore[arg-type]
+            shortcut_root=args.shortcut_root,
+            drop_rate=args.drop_rate,
+            device=device,
+            dtype=dtype,
+        )
+        self.in_chans = args.in_chans
+        self.first_block = args.first_block
