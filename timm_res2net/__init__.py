@@ -1,17 +1,23 @@
 """The Res2Net family for timm: importing this package registers every variant in timm's registry."""
-from . import checkpoint_path, deploy, res2net_custom
-from .blocks import Res2NetBottleneck, Res2NetDlaBottleneck
-from .checkpoints import CheckpointError, CheckpointInfo, inspect_checkpoint, load_checkpoint
-from .cifar import Res2NetCifar
-from .folders import save_as_timm, save_folder
-from .hierarchical_split import HierarchicalSplit
-from .hub import from_hub, push_to_hub
-from .hub_errors import HubError
-from .networks import Res2Net, Res2NetDla
+from . import deploy, hub, insight, res2net_custom
+from .hub import HubError, from_hub, push_to_hub
+from .insight import class_activation_maps, effective_receptive_field, receptive_fields
+from .model import HierarchicalSplit, Res2Net, Res2NetBottleneck, Res2NetCifar, Res2NetDla, Res2NetDlaBottleneck
+from .model.variants import Variant
+from .res2net_custom import register_variant
 from .version import __version__
-from .writing import timm_architecture, to_timm
-
-checkpoint_path.install()
+from .weights import (
+    CheckpointError,
+    CheckpointInfo,
+    Weights,
+    inspect_checkpoint,
+    list_pretrained,
+    load_checkpoint,
+    save_as_timm,
+    save_folder,
+    timm_architecture,
+    to_timm,
+)
 
 __all__ = [
     'CheckpointError',
@@ -23,12 +29,21 @@ __all__ = [
     'Res2NetCifar',
     'Res2NetDla',
     'Res2NetDlaBottleneck',
+    'Variant',
+    'Weights',
     '__version__',
+    'class_activation_maps',
     'deploy',
+    'effective_receptive_field',
     'from_hub',
+    'hub',
+    'insight',
     'inspect_checkpoint',
+    'list_pretrained',
     'load_checkpoint',
     'push_to_hub',
+    'receptive_fields',
+    'register_variant',
     'res2net_custom',
     'save_as_timm',
     'save_folder',

@@ -6,9 +6,15 @@ import timm
 import torch
 
 import timm_res2net
-from timm_res2net.architecture import FREE_FORM, Recognised, complete, match, variant_arguments, variants
-from timm_res2net.checkpoints import CheckpointError
-from timm_res2net.layouts import to_native
+from timm_res2net.model.variants import FREE_FORM, VARIANTS
+from timm_res2net.weights.architecture import read_architecture
+from timm_res2net.weights.checkpoint import Checkpoint, CheckpointError
+from timm_res2net.weights.layouts import rename
+from timm_res2net.weights.matching import complete, fits, match, smallest_base_width
+
+
+def recognise(state, first_block=''):
+    return read_architecture({name: value.shape for name, value in state.items()}, first_block)
 
 
 @functools.lru_cache
@@ -16,26 +22,26 @@ def state_of(name, **kwargs):
     return timm.create_model(name, device='meta', **kwargs).state_dict()
 
 
-@pytest.mark.parametrize('name', variants())
+@pytest.mark.parametrize('name', VARIANTS)
 def test_every_variant_is_recognised_from_its_own_weights(name):
     state = state_of(name)
-    found_name, found_args = match(Recognised(state))
+    found_name, found_args = match(recognise(state))
     assert found_args == {}
-    cls, arguments = variant_arguments(name)
-    found_cls, found_arguments = variant_arguments(found_name)
+    cls, arguments = VARIANTS[name][:2]
+    found_cls, found_arguments = VARIANTS[found_name][:2]
     assert found_cls is cls
     wanted, found = complete(cls, arguments), complete(cls, found_arguments)
     if wanted['first_block'] != 'paddle':
         assert wanted == found
     else:  # cannot be told from the weights alone ...
         assert {**wanted, 'first_block': 'parallel'} == found
-        assert match(Recognised(state, paddle=True)) == (name, {})  # ... but from PaddleClas's names
-        assert match(Recognised(state), (name, {})) == (name, {})  # and from the name that comes with them
+        assert match(recognise(state, 'paddle')) == (name, {})  # ... but from PaddleClas's names
+        assert match(recognise(state), (name, {})) == (name, {})  # and from the name that comes with them
 
 
-def test_describing_a_variant_builds_nothing_and_agrees_with_building_it():
+def test_a_row_of_the_table_agrees_with_what_timm_builds():
     for name in ('res2net101_26w_4s_custom', 'seres2next29_8c_25w_4s_cifar_custom', 'dla60_res2next_custom'):
-        cls, arguments = variant_arguments(name)
+        cls, arguments = VARIANTS[name][:2]
         direct = cls(**arguments, device='meta').state_dict()
         assert {k: v.shape for k, v in direct.items()} == {k: v.shape for k, v in state_of(name).items()}
 
@@ -57,7 +63,7 @@ def test_describing_a_variant_builds_nothing_and_agrees_with_building_it():
 ])
 def test_other_networks_are_recognised_by_their_arguments(variant, arguments):
     state = state_of.__wrapped__(variant, **arguments)
-    name, found = match(Recognised(state))
+    name, found = match(recognise(state))
     rebuilt = timm.create_model(name, device='meta', **found)
     assert {k: v.shape for k, v in rebuilt.state_dict().items()} == {k: v.shape for k, v in state.items()}
     target = timm.create_model(variant, device='meta', **arguments)
@@ -72,7 +78,7 @@ def test_other_networks_are_recognised_by_their_arguments(variant, arguments):
 def test_what_has_no_weights_stays_as_in_the_closest_variant(arguments):
     """The variant's stem has a stride of 2, the class's default is 1."""
     state = state_of.__wrapped__('res2net23_32w_4s_cifar_custom', **arguments)
-    name, found = match(Recognised(state))
+    name, found = match(recognise(state))
     assert name == 'res2net23_32w_4s_cifar_custom' and found.keys() - {'rd_ratio'} == arguments.keys()
     rebuilt = timm.create_model(name, device='meta', **found)
     assert rebuilt.conv1.stride == timm.create_model(name, device='meta').conv1.stride == (2, 2)
@@ -80,7 +86,7 @@ def test_what_has_no_weights_stays_as_in_the_closest_variant(arguments):
 
 def test_a_strangers_cifar_network_has_the_papers_stem(tmp_path):
     network = timm.create_model('res2next29_6c_24w_4s_cifar_custom', layers=(1, 1, 1), channels=(16, 24, 32))
-    name, found = match(Recognised(network.state_dict()))
+    name, found = match(recognise(network.state_dict()))
     assert timm.create_model(name, device='meta', **found).conv1.stride == (1, 1)
     torch.save(network.state_dict(), tmp_path / 'bare.pth')
     assert 'stem_stride=1' in str(timm_res2net.inspect_checkpoint(tmp_path / 'bare.pth'))
@@ -88,12 +94,12 @@ def test_a_strangers_cifar_network_has_the_papers_stem(tmp_path):
 
 def test_base_width_is_the_variants_or_the_smallest():
     state = timm.create_model(FREE_FORM, layers=(1, 1, 1, 1), base_width=26.2, device='meta').state_dict()
-    found = Recognised(state)
-    assert found.fits(26.2) and not found.fits(26) and not found.fits(26.25)
-    assert found.smallest_base_width() == 26.125  # 512 planes resolve eighths: [26.125, 26.25)
+    found = recognise(state)
+    assert fits(found, 26.2) and not fits(found, 26) and not fits(found, 26.25)
+    assert smallest_base_width(found) == 26.125  # 512 planes resolve eighths: [26.125, 26.25)
     assert match(found)[1]['base_width'] == 26.125
     state = timm.create_model(FREE_FORM, layers=(1, 1, 1, 1), base_width=26.1, device='meta').state_dict()
-    assert match(Recognised(state))[1] == dict(layers=(1, 1, 1, 1))  # a variant's 26 gives the same network
+    assert match(recognise(state))[1] == dict(layers=(1, 1, 1, 1))  # a variant's 26 gives the same network
 
 
 def test_widths_of_no_base_width_are_an_error():
@@ -101,17 +107,17 @@ def test_widths_of_no_base_width_are_an_error():
     for name in [k for k in state if k.startswith('layer2.0.convs') and k.endswith('weight')]:
         state[name] = torch.empty(50, 50, 3, 3, device='meta')
     with pytest.raises(CheckpointError, match='any base_width'):
-        match(Recognised(state))
+        match(recognise(state))
 
 
 def test_a_hint_is_used_only_where_it_does_not_contradict_the_weights():
     state = state_of(FREE_FORM)
     hint = ('res2net50_26w_4s_custom', dict(act_layer='silu', checkpoint_path='/etc/passwd', pretrained=True))
-    assert match(Recognised(state), hint) == ('res2net50_26w_4s_custom', dict(act_layer='silu'))
+    assert match(recognise(state), hint) == ('res2net50_26w_4s_custom', dict(act_layer='silu'))
     for wrong in (('res2net50_26w_8s_custom', {}), ('resnet50', {}), ('no_such_model', {}), ('', {}),
                   ('res2net50_26w_4s_custom', dict(scale=8)), ('dla60_res2net_custom', {})):
-        assert match(Recognised(state), wrong) == ('res2net50_26w_4s_custom', {})
-    paddle = Recognised(state, paddle=True)
+        assert match(recognise(state), wrong) == ('res2net50_26w_4s_custom', {})
+    paddle = recognise(state, 'paddle')
     assert match(paddle, ('res2net50_26w_4s_custom', {})) == ('res2net50_26w_4s_paddle_custom', {})
 
 
@@ -120,7 +126,7 @@ def test_a_hint_is_used_only_where_it_does_not_contradict_the_weights():
     'res2net101_26w_4s', 'res2next50', 'res2net50d', 'res2net101d', 'dla60_res2net', 'dla60_res2next', 'resnet50'])
 def test_timms_own_networks(name):
     state = timm.create_model(name, device='meta').state_dict()
-    assert match(Recognised(to_native(state).state)) == (f'{name}_custom', {})
+    assert match(recognise(rename(Checkpoint('', state)).state)) == (f'{name}_custom', {})
 
 
 def test_public_names():

@@ -13,12 +13,13 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
 import timm_res2net  # noqa: F401  registers the variants
-from timm_res2net.activation_maps import class_activation_maps, heat_inside
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
-from timm_res2net.shipped import CIFAR100_CLASSES, WEIGHTS, provenance
+from timm_res2net.insight import class_activation_maps, heat_inside
+from timm_res2net.weights.catalogue import CATALOGUE, SHIPPED, provenance
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NAME = 'res2net23_32w_4s_cifar_custom.cifar100'
+CIFAR100_CLASSES = CATALOGUE[NAME].label_names
 
 
 @pytest.fixture(scope='module')
@@ -27,8 +28,8 @@ def model():
 
 
 def test_every_file_has_its_provenance_and_the_other_way_round():
-    assert {p.stem for p in WEIGHTS.glob('*.safetensors')} == {p.stem for p in WEIGHTS.glob('*.json')} == {NAME}
-    facts, file = provenance(NAME), WEIGHTS / f'{NAME}.safetensors'
+    assert {p.stem for p in SHIPPED.glob('*.safetensors')} == {p.stem for p in SHIPPED.glob('*.json')} == {NAME}
+    facts, file = provenance(NAME), SHIPPED / f'{NAME}.safetensors'
     assert hashlib.sha256(file.read_bytes()).hexdigest() == facts['sha256']
     assert file.stat().st_size == facts['bytes'] <= 8e6
     with pytest.raises(FileNotFoundError, match='other.*res2net23'):
@@ -53,7 +54,7 @@ def test_registered_as_pretrained(model):
     assert NAME in timm.list_pretrained('*_custom.*')
     assert timm.create_model(NAME.split('.')[0], pretrained=True).pretrained_cfg['tag'] == 'cifar100'
     assert model.pretrained_cfg['label_names'] == CIFAR100_CLASSES
-    with safetensors.safe_open(WEIGHTS / f'{NAME}.safetensors', 'pt') as file:
+    with safetensors.safe_open(SHIPPED / f'{NAME}.safetensors', 'pt') as file:
         assert torch.equal(file.get_tensor('fc.weight'), model.fc.weight)
 
 
@@ -130,7 +131,7 @@ def test_a_saved_model_keeps_its_labels_and_forgets_where_the_weights_lay(model,
     timm_res2net.save_folder(model, tmp_path / 'out')
     config = json.loads((tmp_path / 'out' / 'config.json').read_text())
     assert config['label_names'] == list(CIFAR100_CLASSES)
-    assert str(WEIGHTS) not in json.dumps(config)
+    assert str(SHIPPED) not in json.dumps(config)
     x = torch.rand(2, 3, 32, 32)
     again = timm.create_model(f'local-dir:{tmp_path / "out"}', pretrained=True).eval()
     with torch.inference_mode():

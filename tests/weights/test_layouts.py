@@ -7,9 +7,9 @@ import torch
 from literal_networks import Foreign, OfficialDla
 
 import timm_res2net  # noqa: F401
-from timm_res2net.checkpoints import CheckpointError, load_checkpoint
-from timm_res2net.layouts import to_native
-from timm_res2net.networks import Res2NetDla
+from timm_res2net import CheckpointError, Res2NetDla, load_checkpoint
+from timm_res2net.weights.checkpoint import Checkpoint
+from timm_res2net.weights.layouts import rename
 
 DEEP = dict(stem='deep', stem_width=16, avg_down=True)
 CIFAR = dict(stem='3x3', layers=(2, 1, 1), planes=(8, 12, 16), stem_width=16)
@@ -158,4 +158,4 @@ def test_networks_of_other_kinds_are_refused(tmp_path):
 
 def test_two_names_for_one_weight_are_refused():
     with pytest.raises(CheckpointError, match='module.conv1.weight'):
-        to_native({'conv1.weight': torch.zeros(1), 'module.conv1.weight': torch.ones(1)})
+        rename(Checkpoint('', {'conv1.weight': torch.zeros(1), 'module.conv1.weight': torch.ones(1)}))

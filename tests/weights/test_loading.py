@@ -12,7 +12,7 @@ from literal_networks import Foreign
 from timm.utils import CheckpointSaver, ModelEmaV3
 
 import timm_res2net  # noqa: F401
-from timm_res2net.checkpoints import CheckpointError, checkpoint_filter_fn, inspect_checkpoint, load_checkpoint
+from timm_res2net.weights.loading import CheckpointError, checkpoint_filter_fn, inspect_checkpoint, load_checkpoint
 
 NAME = 'test_res2net_custom'
 DEEP = dict(stem='deep', stem_width=8, avg_down=True)
@@ -212,7 +212,7 @@ def test_missing_weights_are_noticed_when_timm_loads_loosely():
 
 def test_what_was_recognised_is_said(sources, tmp_path, caplog):
     info = inspect_checkpoint(sources['paddle'])
-    with caplog.at_level(logging.INFO, 'timm_res2net.checkpoints'):
+    with caplog.at_level(logging.INFO, 'timm_res2net.weights.loading'):
         model = load_checkpoint(sources['paddle'])
     assert str(model.checkpoint_info) == str(info)
     assert str(info) in caplog.text and str(sources['paddle']) in caplog.text

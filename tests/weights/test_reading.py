@@ -12,9 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save as to_safetensors
 
-from timm_res2net.checkpoints import CheckpointError, inspect_checkpoint, load_checkpoint
-from timm_res2net.networks import Res2Net
-from timm_res2net.reading import read_checkpoint
+from timm_res2net import CheckpointError, Res2Net, inspect_checkpoint, load_checkpoint
+from timm_res2net.weights.reading import read_checkpoint
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(2, 2, 3, 3), scale=2, base_width=64, num_classes=3)
 

@@ -43,9 +43,8 @@ def test_importing_again_is_silent(code):
 
 
 def test_a_taken_name_still_warns():
-    code = ('import timm_res2net; from timm_res2net.registration import register_variant\n'
-            'def res2net_custom(pretrained=False, **kwargs): pass\n'
-            'register_variant(res2net_custom)')
+    code = ('import timm_res2net as t\n'
+            't.register_variant("res2net_custom", t.Variant(t.Res2Net, dict(scale=8), "Mine"))')
     result = run(code)
     assert result.returncode != 0 and 'res2net_custom' in result.stderr and 'Warning' in result.stderr
 

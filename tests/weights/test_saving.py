@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 import timm_res2net  # noqa: F401
-from timm_res2net.checkpoints import load_checkpoint
-from timm_res2net.folders import save_as_timm, save_folder
-from timm_res2net.layouts import to_native
-from timm_res2net.writing import timm_architecture, to_timm
+from timm_res2net import load_checkpoint, save_as_timm, save_folder, timm_architecture, to_timm
+from timm_res2net.weights.checkpoint import Checkpoint
+from timm_res2net.weights.layouts import rename
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(12, 16, 20, 24), base_width=32)
 # timm < 1.0.23 reads the safetensors of a local folder by torch.load, which fails; our variants read them themselves
@@ -30,7 +29,7 @@ def test_round_trip_with_timms_own_networks(name):
     theirs = timm.create_model(name, num_classes=10)
     theirs.load_state_dict(to_timm(ours))
     assert to_timm(ours).keys() == theirs.state_dict().keys()
-    assert equal(to_native(theirs.state_dict()).state, ours.state_dict())
+    assert equal(rename(Checkpoint('', theirs.state_dict())).state, ours.state_dict())
     assert timm_architecture(ours) == name
 
 

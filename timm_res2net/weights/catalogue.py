@@ -1,32 +1,63 @@
-"""Weights that come with the package: where they are, what their classes are called, how they were made.
+"""The table of weights: name.tag -> where they are, how good they are, whose they are. A row a set of weights.
 
-Beside each `weights/NAME.TAG.safetensors` lies a `NAME.TAG.json` with recipe, date, measured accuracy and sha256,
-both written by `scripts/ship_weights.py`.
+The first row of a variant is its default. Accuracies are in percent of ImageNet's validation images, one crop of the
+input's size, as published in timm's results (results/results-imagenet.csv of its repository), or as measured here for
+the weights that ship: beside each `shipped/NAME.TAG.safetensors` lies a `NAME.TAG.json` with recipe, date, measured
+accuracy and sha256, both written by `scripts/ship_weights.py`.
 """
+import fnmatch
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional
 
-WEIGHTS = Path(__file__).resolve().parent / 'weights'
-
-# CIFAR-100's classes in their usual, alphabetical order
-CIFAR100_CLASSES = (
-    'apple', 'aquarium_fish', 'baby', 'bear', 'beaver', 'bed', 'bee', 'beetle', 'bicycle', 'bottle', 'bowl', 'boy',
-    'bridge', 'bus', 'butterfly', 'camel', 'can', 'castle', 'caterpillar', 'cattle', 'chair', 'chimpanzee', 'clock',
-    'cloud', 'cockroach', 'couch', 'crab', 'crocodile', 'cup', 'dinosaur', 'dolphin', 'elephant', 'flatfish', 'forest',
-    'fox', 'girl', 'hamster', 'house', 'kangaroo', 'keyboard', 'lamp', 'lawn_mower', 'leopard', 'lion', 'lizard',
-    'lobster', 'man', 'maple_tree', 'motorcycle', 'mountain', 'mouse', 'mushroom', 'oak_tree', 'orange', 'orchid',
-    'otter', 'palm_tree', 'pear', 'pickup_truck', 'pine_tree', 'plain', 'plate', 'poppy', 'porcupine', 'possum',
-    'rabbit', 'raccoon', 'ray', 'road', 'rocket', 'rose', 'sea', 'seal', 'shark', 'shrew', 'skunk', 'skyscraper',
-    'snail', 'snake', 'spider', 'squirrel', 'streetcar', 'sunflower', 'sweet_pepper', 'table', 'tank', 'telephone',
-    'television', 'tiger', 'tractor', 'train', 'trout', 'tulip', 'turtle', 'wardrobe', 'whale', 'willow_tree', 'wolf',
-    'woman', 'worm',
-)
+SHIPPED = Path(__file__).resolve().parent / 'shipped'
 
 
-def weights_file(name: str) -> str:
-    """Path of the shipped weights of a registered name with its tag, `NAME.TAG`."""
-    return str(WEIGHTS / f'{name}.safetensors')
+@dataclass(frozen=True)
+class Weights:
+    """A row.
+
+    Attributes:
+        name: NAME.TAG, a registered variant and what its weights were trained on.
+        hf_hub_id: Repository on the Hugging Face Hub, '' if they are not there.
+        file: File in the package, '' if they do not ship.
+        sha256: Of the file, '' where the publisher gives none.
+        top1, top5: Accuracy in percent on the data set's validation images, None if not published.
+        dataset: What they were trained and measured on.
+        license: Its id on the Hub.
+        source: Where weights and accuracy come from, in words.
+        data: Preprocessing where it differs from the variant's, as in timm's cfgs.
+        label_names: Names of the classes, None for ImageNet's.
+    """
+    name: str
+    hf_hub_id: str = ''
+    file: str = ''
+    sha256: str = ''
+    top1: Optional[float] = None
+    top5: Optional[float] = None
+    dataset: str = 'imagenet-1k'
+    license: str = 'apache-2.0'
+    source: str = ''
+    data: Dict[str, Any] = field(default_factory=dict)
+    label_names: Optional[List[str]] = None
+
+    @property
+    def variant(self) -> str:
+        """The registered variant."""
+        return self.name.partition('.')[0]
+
+    @property
+    def where(self) -> str:
+        """Where they are, in words."""
+        return self.hf_hub_id or 'ships with the package'
+
+
+def _timm(name: str, top1: float, top5: float, license: str = 'cc-by-nc-sa-4.0', **kwargs: Any) -> Weights:
+    """Weights that timm has on the Hub under its own name; those of Res2Net are the authors', under their license."""
+    return Weights(
+        name, hf_hub_id=f'timm/{name.replace("_custom", "")}', top1=top1, top5=top5, license=license,
+        **{'source': "the authors' repository, by way of timm", **kwargs})
 
 
 def provenance(name: str) -> Dict[str, Any]:
@@ -35,8 +66,44 @@ def provenance(name: str) -> Dict[str, Any]:
     Raises:
         FileNotFoundError: No weights of that name ship with the package.
     """
-    path = WEIGHTS / f'{name}.json'
+    path = SHIPPED / f'{name}.json'
     if not path.is_file():
-        there = ', '.join(sorted(p.stem for p in WEIGHTS.glob('*.json')))
+        there = ', '.join(sorted(p.stem for p in SHIPPED.glob('*.json')))
         raise FileNotFoundError(f'No weights named {name!r} ship with timm_res2net, there are: {there}.')
     return json.loads(path.read_text(encoding='utf-8'))
+
+
+def _shipped(name: str, dataset: str) -> Weights:
+    """Weights of this package, as their provenance describes them; class names lie beside them."""
+    made = provenance(name)
+    names = (SHIPPED / f'{dataset}_classes.txt').read_text(encoding='utf-8').split()
+    return Weights(
+        name, file=str(SHIPPED / f'{name}.safetensors'), sha256=made['sha256'], top1=made['top1'], top5=made['top5'],
+        dataset=dataset, source='trained here, see the file beside them', label_names=names)
+
+
+CATALOGUE: Dict[str, Weights] = {weights.name: weights for weights in (
+    _timm('res2net50_26w_4s_custom.in1k', 77.99, 93.86),
+    _timm('res2net50_48w_2s_custom.in1k', 77.53, 93.56),
+    _timm('res2net50_14w_8s_custom.in1k', 78.14, 93.85),
+    _timm('res2net50_26w_6s_custom.in1k', 78.59, 94.12),
+    _timm('res2net50_26w_8s_custom.in1k', 78.95, 94.28),
+    _timm('res2net101_26w_4s_custom.in1k', 79.19, 94.47),
+    _timm('res2net50d_custom.in1k', 80.28, 95.03),
+    _timm('res2net101d_custom.in1k', 81.24, 95.35),
+    _timm('res2next50_custom.in1k', 78.24, 93.90),
+    _timm('dla60_res2net_custom.in1k', 78.48, 94.20),
+    _timm('dla60_res2next_custom.in1k', 78.49, 94.14),
+    _timm('resnet50_custom.a1_in1k', 80.38, 94.60, license='apache-2.0', source='timm, "ResNet strikes back"',
+          data=dict(interpolation='bicubic', crop_pct=0.95)),
+    _shipped('res2net23_32w_4s_cifar_custom.cifar100', 'cifar100'),
+)}
+
+
+def list_pretrained(pattern: str = '*') -> List[Weights]:
+    """All weights that `timm.create_model(NAME.TAG, pretrained=True)` loads, in the order of the table.
+
+    Args:
+        pattern: Names to list, as a glob ('*50*', '*.cifar100').
+    """
+    return [weights for name, weights in CATALOGUE.items() if fnmatch.fnmatchcase(name, pattern)]

@@ -1,15 +1,16 @@
 """The one place where this package changes timm: `create_model(checkpoint_path=...)` of our own networks.
 
 `pretrained=True`, `pretrained_cfg_overlay=dict(file=...)`, `local-dir:` and `hf-hub:` go through timm's own hooks.
+A hook of torch's (`register_load_state_dict_pre_hook`) would come too late here: timm has read the file by then.
 """
 import functools
 
 import timm
 import torch
 
-from .checkpoints import CheckpointError, load_checkpoint
-from .cifar import Res2NetCifar
-from .networks import Res2Net, Res2NetDla
+from ..model.networks import Network
+from .checkpoint import CheckpointError
+from .loading import load_checkpoint
 
 
 def install() -> None:
@@ -23,15 +24,13 @@ def install() -> None:
     if hasattr(original, '__wrapped__'):
         return
 
-    ours = (Res2Net, Res2NetCifar, Res2NetDla)
-
     @functools.wraps(original)
     def load(model, checkpoint_path, use_ema=True, device='cpu', strict=True, remap=False, filter_fn=None, **kwargs):
-        if hasattr(model, 'model_args') and not isinstance(model, ours):  # timm's feature extractor around one of ours
+        if hasattr(model, 'model_args') and not isinstance(model, Network):  # timm's extractor around one of ours
             raise CheckpointError(
                 f'checkpoint_path={checkpoint_path!r} fills whole models, not the part that features_only=True keeps: '
                 'use pretrained=True, pretrained_cfg_overlay=dict(file=...) with it.')
-        if isinstance(model, ours) and strict and not remap and filter_fn is None:
+        if isinstance(model, Network) and strict and not remap and filter_fn is None:
             load_checkpoint(checkpoint_path, model, use_ema=use_ema)
             return torch.nn.modules.module._IncompatibleKeys([], [])
         return original(model, checkpoint_path, use_ema, device, strict, remap, filter_fn, **kwargs)

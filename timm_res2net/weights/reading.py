@@ -15,14 +15,14 @@ import pickle
 import re
 import struct
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 import torch
 
-from .data_cfg import read_config
+from ..model.data_cfg import read_config
+from .checkpoint import Checkpoint, CheckpointError
 from .unpickle import UnsafePickleError, load_numpy_pickle
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
@@ -31,30 +31,6 @@ _WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin')
 _AVERAGED = ('state_dict_ema', 'model_ema')
 _PLAIN = ('state_dict', 'model')
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used, with the file and the reason."""
-
-
-@dataclass
-class RawCheckpoint:
-    """What a file holds.
-
-    Attributes:
-        path: File or folder.
-        state: Name -> tensor as in the file, taken out of whatever it was wrapped in.
-        wrapper: The entry it was wrapped in ('state_dict_ema', ...), '' if none.
-        architecture: Name of the model that the file gives, '' if none.
-        model_args: Arguments of the model that the file gives.
-        cfg: Preprocessing, class names and license that a folder's config.json gives.
-    """
-    path: str
-    state: Dict[str, torch.Tensor]
-    wrapper: str = ''
-    architecture: str = ''
-    model_args: Dict[str, Any] = field(default_factory=dict)
-    cfg: Dict[str, Any] = field(default_factory=dict)
 
 
 def _check_archive(path: Path) -> None:
@@ -218,7 +194,7 @@ def _trained_as(name: str, args: Any) -> Tuple[str, Dict[str, Any]]:
     return name, model_args
 
 
-def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> RawCheckpoint:
+def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> Checkpoint:
     """Read a file or a folder.
 
     Args:
@@ -245,4 +221,4 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> RawCheckpoi
     except CheckpointError as error:
         raise CheckpointError(f'{file}: {error}') from None
     architecture, model_args = _described(content, config)
-    return RawCheckpoint(str(path), state, wrapper, architecture, model_args, read_config(config or {}))
+    return Checkpoint(str(path), state, wrapper, architecture, model_args, read_config(config or {}))

@@ -16,15 +16,12 @@ from timm.models import is_model
 from timm.models._hub import save_config_for_hf
 from torch import nn
 
-from .arguments import unwrapped
-from .cifar import Res2NetCifar
-from .data_cfg import SOURCE_KEYS, class_names, for_channels, in_order
-from .networks import Res2Net, Res2NetDla
-from .writing import timm_architecture, to_timm
+from ..model.data_cfg import SOURCE_KEYS, class_names, for_channels, in_order
+from ..model.networks import Network
+from ..model.wrappers import unwrapped
+from .timm_twin import timm_architecture, to_timm
 
 __all__ = ['save_as_timm', 'save_folder']
-
-Network = Union[Res2Net, Res2NetCifar, Res2NetDla]
 
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 
@@ -122,7 +119,7 @@ def network_of(model: nn.Module) -> Network:
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError('A scripted model has lost its arguments, push the model that was scripted.')
     network = unwrapped(model)
-    if not isinstance(network, (Res2Net, Res2NetCifar, Res2NetDla)):
+    if not isinstance(network, Network):
         raise TypeError(
             f'{type(network).__name__} is not a model of timm_res2net. A feature extractor (features_only=True) has '
             'lost its head: push the model made without it; for models of timm use timm.models.push_to_hf_hub.')

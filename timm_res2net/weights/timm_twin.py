@@ -4,17 +4,17 @@
     timm_architecture(model)           'res2net50_26w_4s', or None if timm has no such network
 """
 import copy
-import re
 from typing import Any, Dict, Optional, cast
 
 import timm
 import torch
 from torch import nn
 
-from .architecture import Recognised, match
-from .arguments import unwrapped
-from .layouts import to_native
-from .reading import CheckpointError
+from ..model.wrappers import unwrapped
+from .architecture import read_architecture
+from .checkpoint import Checkpoint, CheckpointError
+from .layouts import rename, resnet
+from .matching import match
 
 __all__ = ['timm_architecture', 'to_timm']
 
@@ -33,17 +33,14 @@ def to_timm(model: nn.Module) -> Dict[str, torch.Tensor]:
         model: `Res2Net`, `Res2NetCifar` or `Res2NetDla`.
     """
     model = unwrapped(model)
-    state = model.state_dict()
-    if _is_scale1_resnet(model):
-        state = {re.sub(r'^(layer\d+\.\d+)\.(conv|bn)s\.0\.', r'\1.\g<2>2.', k): v for k, v in state.items()}
-    return dict(state)
+    state = dict(model.state_dict())
+    return resnet.from_ours(state) if _is_scale1_resnet(model) else state
 
 
 def _candidates(model: Any) -> list:
     """Names under which timm could have the network: our variant's without the suffix, at scale 1 any ResNet."""
-    state = {k: v.to('meta') for k, v in model.state_dict().items()}
     try:
-        name, _ = match(Recognised(to_native(state).state))
+        name, _ = match(read_architecture(rename(Checkpoint('', model.state_dict())).shapes))
     except CheckpointError:
         return []
     names = [name[:-len('_custom')]]

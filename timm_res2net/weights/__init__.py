@@ -1,0 +1,13 @@
+"""Any file <-> a model: the catalogue of weights, reading, recognising, loading and saving."""
+from . import checkpoint_path
+from .catalogue import Weights, list_pretrained, provenance
+from .checkpoint import CheckpointError, CheckpointInfo
+from .loading import checkpoint_filter_fn, inspect_checkpoint, load_checkpoint
+from .saving import save_as_timm, save_folder
+from .timm_twin import timm_architecture, to_timm
+
+checkpoint_path.install()
+
+__all__ = [
+    'CheckpointError', 'CheckpointInfo', 'Weights', 'checkpoint_filter_fn', 'inspect_checkpoint', 'list_pretrained',
+    'load_checkpoint', 'provenance', 'save_as_timm', 'save_folder', 'timm_architecture', 'to_timm']

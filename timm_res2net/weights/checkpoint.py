@@ -1,0 +1,89 @@
+"""The value that walks from a file to a model, what is said of it, and the error that ends the walk.
+
+    read -> rename -> recognise -> build -> check -> load
+"""
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Tuple
+
+import torch
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, with the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        path: File or folder, '' where the weights come from elsewhere.
+        state: Name -> tensor, taken out of whatever it was wrapped in; under our names once `layout` is set.
+        wrapper: The entry it was wrapped in ('state_dict_ema', ...), '' if none.
+        architecture: Name of the model that the file gives, '' if none.
+        model_args: Arguments of the model that the file gives.
+        cfg: Preprocessing, class names and license that a folder's config.json gives.
+        layout: Project whose names the weights had, '' as read.
+        first_block: Form of the first block that the layout implies, '' if it implies none.
+        trap: What would be wrong in another form.
+        left_out: What was left out, in words.
+    """
+    path: str
+    state: Dict[str, torch.Tensor]
+    wrapper: str = ''
+    architecture: str = ''
+    model_args: Dict[str, Any] = field(default_factory=dict)
+    cfg: Dict[str, Any] = field(default_factory=dict)
+    layout: str = ''
+    first_block: str = ''
+    trap: str = ''
+    left_out: Tuple[str, ...] = ()
+
+    @property
+    def shapes(self) -> Dict[str, Tuple[int, ...]]:
+        """Name -> shape."""
+        return {k: tuple(v.shape) for k, v in self.state.items()}
+
+    @property
+    def num_parameters(self) -> int:
+        """Learnable numbers."""
+        statistics = ('.running_mean', '.running_var', '.num_batches_tracked')
+        return sum(v.numel() for k, v in self.state.items() if not k.endswith(statistics))
+
+
+@dataclass
+class CheckpointInfo:
+    """What was recognised in a checkpoint; `str()` of it is one line.
+
+    Attributes:
+        path: File or folder.
+        layout: Project whose names the weights have.
+        architecture: Registered variant that they fit.
+        model_args: Arguments in which the network differs from the variant.
+        num_parameters: Learnable numbers in the file.
+        num_classes: Classes, 0 for a backbone alone.
+        in_chans: Input channels.
+        wrapper: Entry of a training checkpoint they were taken from ('state_dict_ema', ...), '' if none.
+        left_out: What was left out, in words.
+        assumed: What names and shapes do not tell and the file does not say, in words.
+    """
+    path: str
+    layout: str
+    architecture: str
+    model_args: Dict[str, Any]
+    num_parameters: int
+    num_classes: int
+    in_chans: int
+    wrapper: str = ''
+    left_out: List[str] = field(default_factory=list)
+    assumed: List[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        arguments = ', '.join(f'{k}={v!r}' for k, v in self.model_args.items())
+        line = f'{self.layout} layout -> {self.architecture}' + (f' with {arguments}' if arguments else '')
+        line += f', {self.num_parameters / 1e6:.1f} M parameters, '
+        line += f'{self.num_classes} classes' if self.num_classes else 'no classifier'
+        if self.wrapper:
+            line += f', from {self.wrapper}'
+        line += ''.join(f'; left out {what}' for what in self.left_out)
+        return line + ''.join(f'; assumed {what}' for what in self.assumed)

@@ -1,0 +1,151 @@
+"""Which registered variant a network is, and in which arguments it differs from it."""
+import dataclasses
+import math
+from fractions import Fraction
+from typing import Any, Dict, List, Mapping, Tuple, Type
+
+from ..model.arguments import check_width
+from ..model.dla import Res2NetDla
+from ..model.networks import Network, Res2Net
+from ..model.variants import FREE_FORM, VARIANTS, variant_of
+from .architecture import Architecture
+from .checkpoint import CheckpointError
+
+HEAD = ('num_classes', 'in_chans', 'global_pool')  # how a variant is used, not what it is
+
+
+def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]:
+    """All arguments of a network, checked, defaults filled in, in one spelling.
+
+    Raises:
+        TypeError, ValueError: As the class.
+    """
+    args = cls.Arguments(**arguments)
+    full = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.name != 'depth'}  # `layers` says it
+    if full['attn_layer'] == 'se' and full['rd_ratio'] is None:
+        full['rd_ratio'] = 1 / 16
+    if not full['attn_layer']:
+        full['attn_position'] = 'output'
+    return full
+
+
+def in_weights(cls: Type[Network]) -> Tuple[str, ...]:
+    """Names of the arguments that names and shapes of weights tell, without `base_width` and those of `HEAD`."""
+    fields = dataclasses.fields(cls.Arguments)
+    return tuple(
+        f.name for f in fields if f.metadata['in_weights'] and f.name not in (*HEAD, 'base_width', 'depth'))
+
+
+def fits(found: Architecture, base_width: float) -> bool:
+    """Whether `base_width` gives the widths of the file."""
+    halved = 2 if found.cls is Res2NetDla else 1
+    try:
+        widths = [check_width(p, base_width, found.arguments['cardinality']) // halved for p in found.planes]
+    except ValueError:
+        return False
+    return tuple(widths) == found.widths
+
+
+def smallest_base_width(found: Architecture) -> float:
+    """The smallest `base_width` that gives the widths of the file, an integer if there is one."""
+    c, halved = found.arguments['cardinality'], 2 if found.cls is Res2NetDla else 1
+    low = max(Fraction(64 * -(-w * halved // c), p) for p, w in zip(found.planes, found.widths, strict=True))
+    for value in (math.ceil(low), float(low), math.nextafter(float(low), math.inf)):
+        if fits(found, value):
+            return value
+    raise CheckpointError(
+        f'its group widths {found.widths} at {found.planes} planes are not floor(planes * base_width / 64) * {c} '
+        'for any base_width.')
+
+
+def matches(
+        found: Architecture,
+        cls: Type[Network],
+        arguments: Mapping[str, Any],
+        visible_only: bool = False,
+) -> bool:
+    """Whether a network with these arguments has the weights of the file.
+
+    Args:
+        visible_only: Accept any first-block form with the right number of convolutions, and any norm of the right kind.
+    """
+    if cls is not found.cls:
+        return False
+    full, own = complete(cls, arguments), complete(cls, found.arguments)
+    if visible_only:
+        for args in (full, own):
+            args['first_block'] = args['first_block'] == 'parallel_conv'
+            args['norm_layer'] = args.get('norm_layer') == 'batchnorm2d'
+    return all(full[k] == own[k] for k in in_weights(cls)) and fits(found, full['base_width'])
+
+
+def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, Any]:
+    """What makes a network of the found class with these arguments the one of the file.
+
+    What has no weights stays as it is if the channels are the same, else it is the class's default.
+    """
+    full, own = complete(found.cls, arguments), complete(found.cls, found.arguments)
+    if full['channels'] == own['channels']:
+        told = {*in_weights(found.cls), *HEAD}
+        own.update({k: v for k, v in full.items() if k not in told})
+    if own['first_block'] != 'paddle' and 'parallel_conv' not in (full['first_block'], own['first_block']):
+        own['first_block'] = full['first_block']
+    result = {k: v for k, v in own.items() if k != 'base_width' and v != full[k]}
+    if not fits(found, full['base_width']):
+        result['base_width'] = smallest_base_width(found)
+    return result
+
+
+def match(found: Architecture, hint: Tuple[str, Mapping[str, Any]] = ('', {})) -> Tuple[str, Dict[str, Any]]:
+    """The registered variant of a recognised network, and the arguments in which it differs from the variant.
+
+    Args:
+        hint: Variant and arguments that come with the weights; taken where names and shapes do not contradict them,
+            since they also tell what has no weights.
+
+    Raises:
+        CheckpointError: The arguments of the hint cannot be used, or no arguments make such a network.
+    """
+    name = variant_of(hint[0])
+    if name:
+        try:
+            arguments = _as_hinted(found, name, hint[1])
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f'what it says of its architecture cannot be used: {error}') from error
+        if arguments is not None:
+            return name, arguments
+    names = sorted(VARIANTS, key=lambda name: name == FREE_FORM)
+    candidates: List[Tuple[str, Dict[str, Any]]] = []
+    for name in names:
+        cls, arguments = VARIANTS[name][:2]
+        if matches(found, cls, arguments):
+            return name, differing(found, arguments)
+        if cls is found.cls and (name == FREE_FORM or cls is not Res2Net):
+            candidates.append((name, arguments))
+    return min(((n, differing(found, a)) for n, a in candidates), key=lambda candidate: len(candidate[1]))
+
+
+def _as_hinted(found: Architecture, name: str, hint: Mapping[str, Any]) -> Any:
+    """The arguments of a hint, with the head of the file; None where the file contradicts it."""
+    cls, defaults = VARIANTS[name][:2]
+    known = complete(cls, {})
+    given = {k: v for k, v in hint.items() if k in known or k == 'depth'}
+    arguments = with_arguments(name, given)
+    full = complete(cls, arguments)
+    paddle_lost = found.arguments['first_block'] == 'paddle' != full['first_block']
+    if paddle_lost or not matches(found, cls, arguments, visible_only=True):
+        return None
+    head = {k: v for k, v in complete(cls, found.arguments).items() if k in HEAD}
+    given = {k: v for k, v in given.items() if k not in HEAD or k == 'global_pool'}
+    told = {**known, **defaults, **given}
+    if 'global_pool' not in found.arguments and told['global_pool'] != 'catavgmax':
+        head.pop('global_pool')  # average or maximum, that has no weights
+    return {**given, **{k: v for k, v in head.items() if v != told[k]}}
+
+
+def with_arguments(name: str, given: Mapping[str, Any]) -> Dict[str, Any]:
+    """The arguments of a variant with those of a caller, which win."""
+    defaults = VARIANTS[name].arguments
+    if 'layers' in given or 'depth' in given:  # two ways to say one thing
+        defaults = {k: v for k, v in defaults.items() if k not in ('layers', 'depth')}
+    return {**defaults, **given}
