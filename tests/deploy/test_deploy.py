@@ -1,5 +1,6 @@
 """Prepacked and exported models compute what the model computes, each exported file in a fresh process too."""
 import copy
+import io
 import json
 import pickle
 import subprocess
@@ -16,11 +17,12 @@ from torch import nn
 
 import timm_res2net
 from timm_res2net import deploy
-from timm_res2net.deploy import exporting
+from timm_res2net.deploy import exporting, loaders, packing, preparing, writers
 from timm_res2net.deploy.packing import PackedConv2d
-from timm_res2net.fold import fold, fold_norms
+from timm_res2net.model.blocks import Res2NetBlock
+from timm_res2net.model.fold import fold, fold_norms
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = 64
 
 
@@ -80,15 +82,18 @@ def test_prepacked_networks_of_the_other_kinds(name):
             assert relative(fast(x), model(x)) <= 1e-5
 
 
-def test_prepacked_feature_extractor():
-    model = make(features_only=True)
+@pytest.mark.parametrize('kind', ['list', 'dict', 'hook', 'getter'])
+def test_prepacked_feature_extractor(kind):
+    model = make(features_only=True, feature_cls=kind)
     fast = deploy.prepack(model)
     x = torch.randn(2, 3, SIZE, SIZE)
     with torch.inference_mode():
         ys = model(x)
         for _ in range(2):
-            for a, b in zip(fast(x), ys, strict=True):
-                assert relative(a, b) <= 1e-5
+            features = fast(x)
+            assert len(features) == len(ys)
+            for i in ys if kind == 'dict' else range(len(ys)):
+                assert relative(features[i], ys[i]) <= 1e-5
 
 
 def test_prepacked_on_a_cpu_with_onednn_uses_the_fast_path():
@@ -146,6 +151,54 @@ def test_prepacked_takes_other_weights():
         assert relative(fast(x.double()), other.double()(x.double())) <= 1e-6
 
 
+@pytest.mark.parametrize('name', ['test_res2net_custom', 'dla60_res2net_custom'])
+def test_prepacking_replaces_modules_and_rewrites_none(name, monkeypatch):
+    """A module that somebody else holds stays what it is; names, parameters and hooks are those of the folded model."""
+    folded = fold(make(name))
+    held = list(folded.modules())
+    types, hook = [type(m) for m in held], lambda m, args, out: None
+    block = next(m for m in held if isinstance(m, Res2NetBlock))
+    for module in (block, block.conv1, block.act1):
+        module.register_forward_hook(hook)
+    monkeypatch.setattr(packing, 'fold', lambda model: model)
+    fast = deploy.prepack(folded)
+    assert [type(m) for m in held] == types
+    assert [n for n, _ in fast.named_modules()] == [n for n, _ in folded.named_modules()]
+    before, after = folded.state_dict(), fast.state_dict()
+    assert list(after) == list(before) and all(torch.equal(after[k], before[k]) for k in before)
+    new = next(m for m in fast.modules() if isinstance(m, Res2NetBlock))
+    assert new is not block and type(new.act1) is nn.Identity
+    assert all(hook in m._forward_hooks.values() for m in (new, new.conv1, new.act1))
+
+
+def test_a_block_is_prepacked_alone():
+    block = make().layer2[0]
+    fast = deploy.prepack(block)
+    x = torch.randn(2, block.conv1.in_channels, 16, 16)
+    with torch.inference_mode():
+        for _ in range(2):
+            assert relative(fast(x), block(x)) <= 1e-5
+
+
+def test_prepacked_is_called_by_several_threads():
+    model = make()
+    fast = deploy.prepack(model)
+    xs = [torch.randn(1 + i % 3, 3, SIZE, SIZE) for i in range(24)]
+
+    def same(x):
+        with torch.inference_mode():
+            return relative(fast(x), model(x)) <= 1e-5
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(same, xs))
+
+
+def test_prepacked_is_compiled_by_the_plain_path(fresh_dynamo):
+    model = make()
+    x = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        assert relative(torch.compile(deploy.prepack(model), backend='eager', fullgraph=True)(x), model(x)) <= 1e-5
+
+
 def test_prepacked_is_traced_and_exported_by_the_plain_path():
     model = make()
     fast = deploy.prepack(model)
@@ -173,7 +226,10 @@ def test_prepacked_copies_and_pickles(dtype):
     with torch.inference_mode():
         fast(x)
         y = fast(x)
-        for other in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        torch.save(fast, buffer := io.BytesIO())
+        buffer.seek(0)
+        for other in (
+                copy.deepcopy(fast), pickle.loads(pickle.dumps(fast)), torch.load(buffer, weights_only=False)):
             other(x)
             assert torch.equal(other(x), y)
 
@@ -394,7 +450,7 @@ def test_the_check_is_against_the_model_and_not_its_folded_copy(model, tmp_path,
     def wrong(model):
         fold_norms(model)
         model.fc.bias.data += 1
-    monkeypatch.setattr(exporting, 'fold_norms', wrong)
+    monkeypatch.setattr(preparing, 'fold_norms', wrong)
     with pytest.raises(deploy.ExportError, match='differs from the model'):
         deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
     assert not list(tmp_path.iterdir())
@@ -422,7 +478,7 @@ def test_a_file_that_does_not_look_at_the_image_is_not_left(model, tmp_path, mon
             return self.y + 0 * x.mean((1, 2, 3))[:, None]
     with torch.inference_mode():
         y = model(images(24) / 127.5 - 1).mean(0)
-    monkeypatch.setattr(exporting, '_inference_copy', lambda model: Constant(y.clone()))
+    monkeypatch.setattr(preparing, '_inference_copy', lambda model: Constant(y.clone()))
     monkeypatch.setitem(exporting.PRECISIONS, 'fp32', 1.)
     with pytest.raises(deploy.ExportError, match='noise 1'):
         deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images())
@@ -440,6 +496,10 @@ def test_models_of_other_kinds(kind, tmp_path):
     x = torch.randn(2, 3, SIZE, SIZE)
     with torch.inference_mode():
         assert relative(deploy.load(tmp_path / 'model.pt2')(x), copy.deepcopy(model).float()(x)) <= 1e-4
+
+
+def test_what_is_written_can_be_loaded():
+    assert set(loaders.LOADERS) == {writer.suffixes[0] for writer in writers.WRITERS.values()}
 
 
 def test_load_refuses(model, tmp_path):

@@ -4,9 +4,10 @@
     deploy.export(model, 'model.pt2')                          # compiled by AOTInductor, checked against the model
     fast = deploy.load('model.pt2')                            # anywhere, any format
 """
-from ..fold import fold
-from .engines import Deployed, load
-from .exporting import FORMATS, PRECISIONS, ExportError, Report, export
+from ..model.fold import fold
+from .exporting import PRECISIONS, ExportError, Report, export
+from .loaders import Deployed, load
 from .packing import prepack
+from .writers import FORMATS
 
 __all__ = ['FORMATS', 'PRECISIONS', 'Deployed', 'ExportError', 'Report', 'export', 'fold', 'load', 'prepack']

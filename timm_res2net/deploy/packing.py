@@ -5,13 +5,13 @@ generates for CPUs (`torch.ops.mkldnn`). Each convolution compares them with the
 an input shape, and goes on with the documented path where they are missing, fail or differ.
 """
 import copy
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import nn
 
-from ..blocks import Res2NetBlock, Res2NetBottleneck, Res2NetDlaBottleneck
-from ..fold import conv_norm_acts, fold
+from ..model.blocks import Res2NetBottleneck, Res2NetDlaBottleneck
+from ..model.fold import conv_norm_acts, fold, replace_modules
 
 _SHAPES = 8  # input shapes for which a weight is packed; the best layout differs from one to another
 
@@ -32,25 +32,30 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
-    packed: Any = fold(model).to('cpu', dtype)
+    packed = fold(model).to('cpu', dtype)
     packed = packed.to(memory_format=torch.channels_last).requires_grad_(False)
-    conv: Any
+    blocks: List[Any] = [m for m in packed.modules() if type(m) in PACKED_BLOCKS]
+    blocks = [block for block in blocks if block.se is None and type(block.act3) is nn.ReLU]
+    last = {block.conv3 for block in blocks}
+    new: Dict[nn.Module, nn.Module] = {}
     for conv, _, act in conv_norm_acts(packed):
         if conv.padding_mode == 'zeros':
-            conv.__class__ = PackedConv2d
-            conv.packed = {}
-            conv.relu = type(act) is nn.ReLU
-            if conv.relu:
-                act.__class__ = nn.Identity
-    block: Any
-    for block in packed.modules():
-        plain = isinstance(block, Res2NetBlock) and block.se is None and type(block.act3) is nn.ReLU
-        if plain and type(block) in PACKED_BLOCKS:
-            block.__class__ = PACKED_BLOCKS[type(block)]
-            block.conv3.relu = True
+            new[conv] = PackedConv2d(conv, relu=type(act) is nn.ReLU or conv in last)
+            if type(act) is nn.ReLU:
+                new[act] = _take_over(nn.Identity(), act)
+    replace_modules(packed, new)
+    new = {block: PACKED_BLOCKS[type(block)](block) for block in blocks}
+    replace_modules(packed, new)
+    packed = new.get(packed, packed)  # a block alone
     if dtype is not torch.float32:
         packed.register_forward_hook(_float_output)
     return packed
+
+
+def _take_over(new: nn.Module, old: nn.Module) -> nn.Module:
+    """Give a new module the parameters, children, attributes and hooks of the one whose place it takes."""
+    new.__dict__.update(old.__dict__)
+    return new
 
 
 def _float_output(_: nn.Module, args: Tuple[Any, ...], out: Any) -> Any:
@@ -58,9 +63,14 @@ def _float_output(_: nn.Module, args: Tuple[Any, ...], out: Any) -> Any:
 
 
 class PackedConv2d(nn.Conv2d):
-    """conv(x), conv(x) + shortcut and their ReLU, through oneDNN's prepacked kernels. A Conv2d until `prepack`."""
-    packed: Dict[Tuple[Any, ...], Optional[torch.Tensor]]  # None: the plain path for inputs of this shape
-    relu: bool
+    """conv(x), conv(x) + shortcut and their ReLU, through oneDNN's prepacked kernels."""
+
+    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
+        """Takes over the parameters of `conv`."""
+        nn.Module.__init__(self)
+        _take_over(self, conv)
+        self.packed: Dict[Tuple[Any, ...], Optional[torch.Tensor]] = {}  # None: plain path for inputs of this shape
+        self.relu = relu
 
     def forward(self, x: torch.Tensor, shortcut: Optional[torch.Tensor] = None) -> torch.Tensor:
         """(B, C, H, W) -> (B, C', H', W'), plus a shortcut of that shape."""
@@ -119,17 +129,30 @@ class PackedConv2d(nn.Conv2d):
 
 
 class PackedBottleneck(Res2NetBottleneck):
+    """A block whose last convolution adds the shortcut."""
+
+    def __init__(self, block: Res2NetBottleneck) -> None:
+        """Takes over what `block` holds, its convolutions packed already."""
+        nn.Module.__init__(self)
+        _take_over(self, block)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.conv3(self.branch(x), shortcut)
 
 
 class PackedDlaBottleneck(Res2NetDlaBottleneck):
+    """As `PackedBottleneck`, for DLA."""
+
+    def __init__(self, block: Res2NetDlaBottleneck) -> None:
+        nn.Module.__init__(self)
+        _take_over(self, block)
+
     def forward(self, x: torch.Tensor, shortcut: Optional[torch.Tensor] = None, children=None) -> torch.Tensor:
         return self.conv3(self.branch(x), x if shortcut is None else shortcut)
 
 
-PACKED_BLOCKS = {Res2NetBottleneck: PackedBottleneck, Res2NetDlaBottleneck: PackedDlaBottleneck}
+PACKED_BLOCKS: Dict[type, Any] = {Res2NetBottleneck: PackedBottleneck, Res2NetDlaBottleneck: PackedDlaBottleneck}
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -7,7 +7,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from torch import nn
 
-from ..data_cfg import for_channels
+from ..model.data_cfg import for_channels
 
 Images = Union[str, Path, Sequence[Union[Image.Image, str, Path]], torch.Tensor, None]
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}

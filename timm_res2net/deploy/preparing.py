@@ -1,0 +1,104 @@
+"""A model made ready for export: the graph that is written, what it is run on, and what it has to compute."""
+import copy
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Dict, Optional
+
+import torch
+from torch import nn
+
+from ..model.data_cfg import class_names
+from ..model.fold import fold_norms
+from ..version import __version__
+from .preprocessing import Images, Preprocessed, data_config, normalise, read_pixels
+from .writers import WRITERS
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be written, and how it is checked.
+
+    Attributes:
+        graph: The network as its file holds it: folded, channels last, on the CPU.
+        inputs: (N, ...) Check images as the file takes them, to calibrate on too.
+        expected: (N, classes) What the model itself computes from these images, float32.
+        metadata: What travels in the file, as plain JSON.
+    """
+    format: str
+    precision: str
+    graph: nn.Module
+    inputs: torch.Tensor
+    expected: torch.Tensor
+    metadata: Dict[str, Any]
+
+
+def prepare(
+        model: Any,
+        format: str,
+        precision: str,
+        batch_size: Optional[int],
+        image_size: Optional[int],
+        dynamic_size: bool,
+        pixels_in: bool,
+        images: Images,
+        calibration: int,
+) -> Job:
+    """Arguments as of `export`, checked."""
+    writer = WRITERS[format]
+    config = data_config(model, image_size)
+    pixels = read_pixels(images, config, max(calibration, 32) if precision == 'int8' else 32)
+    expected = _outputs(model, pixels, config)
+    graph: nn.Module = _inference_copy(model).to(memory_format=torch.channels_last)
+    if precision == 'bf16' and not writer.casts:
+        graph = Float32(graph, torch.bfloat16)
+    if pixels_in:
+        graph = Preprocessed(graph, config)
+    b = writer.batch_size if batch_size is None else batch_size
+    c, *size = config['input_size']
+    h, w = (None, None) if dynamic_size else size
+    return Job(
+        format=format,
+        precision=precision,
+        graph=graph.eval(),
+        inputs=pixels.permute(0, 2, 3, 1).contiguous() if pixels_in else normalise(pixels, config),
+        expected=expected,
+        metadata={
+            'timm_res2net': __version__,
+            'architecture': (getattr(model, 'pretrained_cfg', None) or {}).get('architecture'),
+            'format': format,
+            'precision': precision,
+            'input': 'pixels' if pixels_in else 'normalised',
+            'shape': [b, h, w, c] if pixels_in else [b, c, h, w],
+            'data_config': config,
+            'num_classes': model.num_classes,
+            'label_names': class_names(model),
+        },
+    )
+
+
+def _outputs(model: nn.Module, pixels: torch.Tensor, config: Dict[str, Any]) -> torch.Tensor:
+    """What the model computes where it is, in float32."""
+    weight = next(model.parameters())
+    plain = model if weight.dtype == torch.float32 else copy.deepcopy(model).float()
+    with torch.no_grad():
+        return torch.cat([plain(normalise(p.to(weight.device), config)).cpu().float() for p in pixels.split(8)])
+
+
+def _inference_copy(model: nn.Module) -> Any:
+    """The model folded, or as it is if it has norms that do not fold, in float32 on the CPU."""
+    model = copy.deepcopy(model).cpu().float().requires_grad_(False)  # before norms are folded, for precision
+    with suppress(ValueError):  # after which it is as it was
+        fold_norms(model)
+    return model
+
+
+class Float32(nn.Module):
+    """A model of another dtype with float32 input and output."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x.to(self.dtype)).float()

@@ -1,0 +1,106 @@
+"""The formats of `export`, a function and an entry of `WRITERS` each; `loaders.py` reads their files again.
+
+A writer gets the graph in eval mode, float32 on the CPU (or around a bfloat16 network), the path, inputs (N, ...) to
+trace with and to calibrate on, and the metadata, which says precision and shape and has to travel in the file.
+"""
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import torch
+from torch import nn
+
+from .engines import METADATA, engine
+from .quantize import quantize_graph, quantize_onnx, quantize_openvino
+
+
+def write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
+    """Compiled code, weights inside; runs where torch does, without tracing or compiling."""
+    program = _quantized(graph, inputs, metadata)
+    text = json.dumps({**metadata, 'torch': torch.__version__}).encode().hex()  # it becomes a C string
+    torch._inductor.aoti_compile_and_package(
+        program, package_path=str(path), inductor_configs={
+            'freezing': True,
+            'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
+            'aot_inductor.metadata': {METADATA: text},
+        })
+
+
+def write_torch(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
+    """A torch.export program, to run or to compile elsewhere."""
+    program = _quantized(graph, inputs, metadata)
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+
+
+def write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
+    """For ONNX Runtime and others."""
+    onnx, _ = engine('onnx'), engine('onnxscript')
+    full = path.with_name('full.onnx') if metadata['precision'] == 'int8' else path
+    torch.onnx.export(_program(graph, inputs, metadata), (), full, dynamo=True, external_data=False,
+                      input_names=['x'], output_names=['y'], verbose=False)
+    if full != path:
+        quantize_onnx(full, path, inputs, metadata['shape'][0])
+    file = onnx.load(path)
+    file.metadata_props.add(key=METADATA, value=json.dumps(metadata))
+    onnx.save(file, path)
+
+
+def write_openvino(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
+    """For OpenVINO, the weights in a second file."""
+    openvino = engine('openvino')
+    model = openvino.convert_model(_program(graph, inputs, metadata))
+    model.reshape({0: openvino.PartialShape([-1 if n is None else n for n in metadata['shape']])})
+    if metadata['precision'] == 'int8':
+        model = quantize_openvino(model, inputs, metadata['shape'][0])
+    model.set_rt_info(json.dumps(metadata), METADATA)
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _program(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:
+    """torch.export's program of a graph, for a fixed or any batch size and image size."""
+    dynamic = {i: torch.export.Dim.DYNAMIC for i, n in enumerate(metadata['shape']) if n is None}
+    x = inputs[:1].expand(metadata['shape'][0] or 2, *inputs.shape[1:]).contiguous()
+    with torch.no_grad():
+        return torch.export.export(graph, (x,), dynamic_shapes=(dynamic,) if dynamic else None)
+
+
+def _quantized(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:
+    """The program, quantized by PT2E for int8."""
+    program = _program(graph, inputs, metadata)
+    if metadata['precision'] != 'int8':
+        return program
+    return _program(quantize_graph(program.module(), inputs, metadata['shape'][0]), inputs, metadata)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A format.
+
+    Attributes:
+        suffixes: Of its files; the path that a user gives has the first.
+        write: See the top of this file.
+        batch_size: Where the user says none; None is any.
+        casts: The engine takes fp32 graphs for bf16 and casts them itself.
+        refuses: Arguments of `export` that it cannot serve -> why, and what to do.
+    """
+    suffixes: Tuple[str, ...]
+    write: Callable[[nn.Module, Path, torch.Tensor, Dict[str, Any]], None]
+    batch_size: Optional[int] = None
+    casts: bool = False
+    refuses: Dict[str, str] = field(default_factory=dict)
+
+    def files(self, path: Path) -> List[Path]:
+        """All files of a path."""
+        return [path.with_suffix(suffix) for suffix in self.suffixes]
+
+
+WRITERS = {
+    'aotinductor': Writer(('.pt2',), write_aotinductor, batch_size=1, refuses={
+        'dynamic_size=True': "compiled code for any size is slow, use 'onnx', 'openvino' or 'torch'."}),
+    'torch': Writer(('.pt2',), write_torch),
+    'onnx': Writer(('.onnx',), write_onnx, refuses={
+        "precision='bf16'": 'ONNX Runtime has no bfloat16 convolution on CPUs, use fp32 or int8.'}),
+    'openvino': Writer(('.xml', '.bin'), write_openvino, casts=True),
+}
+FORMATS = {name: writer.suffixes[0] for name, writer in WRITERS.items()}
