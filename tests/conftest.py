@@ -9,7 +9,7 @@ import pytest
 import torch
 from loopback_hub import LoopbackHub
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parent / 'helpers'
 torch.set_num_threads(1)  # the networks are small: more threads than that cost more than they bring
 
 
@@ -43,10 +43,10 @@ def hub_env(hub, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def client(hub_env):
-    """Run scenarios of hub_client.py in a process and return their results."""
-    def run(scenarios, *args, file='hub_client.py', **env):
+    """Run scenarios of a file of tests/helpers in a process and return their results."""
+    def run(scenarios, *args, file='hub_scenarios.py', **env):
         done = subprocess.run(
-            [sys.executable, str(HERE / file), scenarios, *map(json.dumps, args)], env={**hub_env, **env},
+            [sys.executable, str(HELPERS / file), scenarios, *map(json.dumps, args)], env={**hub_env, **env},
             capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Pushes and pulls on which the loopback Hub breaks, run as the scenarios of hub_client.py."""
+"""Pushes and pulls on which the loopback Hub breaks, as scenarios: see hub_client.py."""
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor

@@ -23,7 +23,7 @@ TOKENS = {
     'hf_alice': ('alice', 'write'), 'hf_user': ('USER', 'write'), 'hf_bob': ('bob', 'read'),
     'hf_carol': ('carol', 'write'),
 }
-LICENSES = ('apache-2.0', 'mit', 'cc-by-4.0', 'cc-by-nc-4.0', 'unknown', 'other')
+LICENSES = ('apache-2.0', 'mit', 'cc-by-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0', 'unknown', 'other')
 
 
 class Repo:

@@ -10,7 +10,7 @@ from PIL import Image
 
 import timm_res2net
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def main():

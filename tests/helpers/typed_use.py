@@ -7,7 +7,7 @@ import torch
 from typing_extensions import assert_type
 
 import timm_res2net
-from timm_res2net import activation_maps, deploy, receptive_fields
+from timm_res2net import deploy, insight
 
 model = timm.create_model('res2net50_26w_4s_custom')
 assert_type(timm_res2net.load_checkpoint('weights.pth', variant='res2net50_26w_4s_custom', scale=8), torch.nn.Module)
@@ -21,15 +21,16 @@ assert_type(timm_res2net.push_to_hub(model, 'USER/NAME', private=True).commit_ur
 assert_type(deploy.prepack(model, torch.bfloat16), torch.nn.Module)
 assert_type(deploy.fold(model), torch.nn.Module)
 assert_type(deploy.load('model.pt2')(torch.zeros(1, 3, 224, 224)), torch.Tensor)
-assert_type(receptive_fields.receptive_fields(model), List[receptive_fields.Layer])
-assert_type(activation_maps.class_activation_maps(model, torch.zeros(1, 3, 224, 224)), torch.Tensor)
+assert_type(insight.receptive_fields(model), List[insight.Layer])
+assert_type(insight.class_activation_maps(model, torch.zeros(1, 3, 224, 224)), torch.Tensor)
 assert_type(timm_res2net.Res2Net(layers=[3, 4, 6, 3], attn_layer='se'), timm_res2net.Res2Net)
 
 # mistakes that a type checker must find: each of these lines is an error
 timm_res2net.load_checkpoint(3)  # error
 timm_res2net.push_to_hub(model)  # error
+timm_res2net.push_to_hub(model, 'USER/NAME', licence='mit')  # error
 timm_res2net.from_hub('USER/NAME', revision=3)  # error
 timm_res2net.save_folder('model', 'folder')  # error
-timm_res2net.Res2Net(scale='4')  # error
+timm_res2net.Res2Net.Arguments(scale='4')  # error
 timm_res2net.HierarchicalSplit()  # error
 deploy.prepack('model')  # error

@@ -12,7 +12,7 @@ import yaml
 from loopback_hub import LoopbackHub
 
 import timm_res2net
-from timm_res2net.hub_files import save_for_hub
+from timm_res2net.hub import save_for_hub
 
 
 @pytest.fixture(scope='module')
@@ -92,6 +92,7 @@ LOCAL = {
     'metrics': 'ValueError: metrics without dataset=',
     'nan': r"ValueError: metrics\['top1'\]=nan must be a finite number",
     'data': r"ValueError: data_config\['bogus'\] is not a setting of timm",
+    'name': 'TypeError: licence= is unknown, a push takes label_names, .* license, ',
     'pr': "ValueError: revision='next': a pull request is opened against main",
     'as_timm': 'ValueError: timm has no architecture like this test_res2net_custom',
 }

@@ -1,37 +1,24 @@
 """What `push_to_hub` pushes, as a folder: model.safetensors, config.json and the model card."""
 import math
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, TypedDict, Union
 
 from torch import nn
 
-from .folders import check_labels, describe, network_of, write_model
+from ..weights.saving import check_labels, describe, network_of, write_model
 from .model_card import make_card
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+CARD = 'README.md'
 _DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
 
 
-def save_for_hub(
-        model: nn.Module,
-        folder: Union[str, Path],
-        repo_id: str,
-        *,
-        label_names: Union[Sequence[str], Mapping[int, str], None] = None,
-        label_descriptions: Optional[Mapping[str, str]] = None,
-        metrics: Optional[Mapping[str, float]] = None,
-        dataset: Union[str, Sequence[str], None] = None,
-        license: Optional[str] = None,
-        tags: Sequence[str] = (),
-        description: Optional[str] = None,
-        data_config: Optional[Mapping[str, Any]] = None,
-        as_timm: bool = False,
-) -> None:
-    """Write what `push_to_hub` pushes into a folder, which `timm.create_model('local-dir:FOLDER')` loads.
+class Content(TypedDict, total=False):
+    """What is told of a model beside its weights, as keywords of `push_to_hub` and `save_for_hub`; all may be left out.
 
-    Args:
-        model: From `timm.create_model`, possibly compiled or inside DistributedDataParallel, on any device.
-        folder: Made if it does not exist.
-        repo_id: USER/NAME that the model card tells people to load.
+    Attributes:
         label_names: One name per class.
         label_descriptions: Label name -> description.
         metrics: Name -> value, with names such as 'top1' and 'top5', measured on `dataset`.
@@ -42,23 +29,47 @@ def save_for_hub(
         data_config: Preprocessing the weights were trained with, where it differs from the model's pretrained cfg:
             `input_size` (channels, height, width), `mean`, `std`, `interpolation`, `crop_pct`, `crop_mode`, ...
         as_timm: Save under timm's own architecture name, for people without this package.
+    """
+    label_names: Union[Sequence[str], Mapping[int, str], None]
+    label_descriptions: Optional[Mapping[str, str]]
+    metrics: Optional[Mapping[str, float]]
+    dataset: Union[str, Sequence[str], None]
+    license: Optional[str]
+    tags: Sequence[str]
+    description: Optional[str]
+    data_config: Optional[Mapping[str, Any]]
+    as_timm: bool
+
+
+def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **content: 'Unpack[Content]') -> None:
+    """Write what `push_to_hub` pushes into a folder, which `timm.create_model('local-dir:FOLDER')` loads.
+
+    Args:
+        model: From `timm.create_model`, possibly compiled or inside DistributedDataParallel, on any device.
+        folder: Made if it does not exist.
+        repo_id: USER/NAME that the model card tells people to load.
+        **content: `label_names`, `metrics`, `dataset`, `license`, `as_timm`, ...: all that `Content` lists.
 
     Raises:
         TypeError, ValueError: The model or an argument cannot be saved, named in the message; nothing is written.
     """
+    for name in content:
+        if name not in Content.__annotations__:
+            raise TypeError(f'{name}= is unknown, a push takes {", ".join(Content.__annotations__)}.')
+    as_timm = content.get('as_timm', False)
+    metrics, dataset, data_config = content.get('metrics'), content.get('dataset'), content.get('data_config')
     described = describe(model, as_timm)
     network = network_of(model)
-    labels = check_labels(network, label_names, label_descriptions)
+    labels = check_labels(network, content.get('label_names'), content.get('label_descriptions'))
     _check_metrics(metrics, dataset)
     _check_data_config(network, data_config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = write_model(network, folder, described, labels, license, data_config)
-    parameters = sum(p.numel() for p in network.parameters())
+    config = write_model(network, folder, described, labels, content.get('license'), data_config)
     card = make_card(
-        repo_id, config, parameters, metrics=metrics, dataset=dataset, tags=tags, description=description,
-        needs_import=not as_timm)
-    (folder / 'README.md').write_text(card, encoding='utf-8')
+        repo_id, config, sum(p.numel() for p in network.parameters()), metrics=metrics, dataset=dataset,
+        tags=content.get('tags', ()), description=content.get('description'), needs_import=not as_timm)
+    (folder / CARD).write_text(card, encoding='utf-8')
 
 
 def _check_metrics(metrics: Optional[Mapping[str, float]], dataset: Any) -> None:
@@ -69,7 +80,7 @@ def _check_metrics(metrics: Optional[Mapping[str, float]], dataset: Any) -> None
             raise ValueError(f'metrics[{name!r}]={value!r} must be a finite number.')
 
 
-def _check_data_config(model: nn.Module, data_config: Optional[Mapping[str, Any]]) -> None:
+def _check_data_config(model: Any, data_config: Optional[Mapping[str, Any]]) -> None:
     for name, value in (data_config or {}).items():
         if name not in _DATA_KEYS:
             raise ValueError(f'data_config[{name!r}] is not a setting of timm, choose from {", ".join(_DATA_KEYS)}.')
