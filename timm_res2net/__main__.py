@@ -1,4 +1,7 @@
-"""Run any script with the Res2Net variants registered: `python -m timm_res2net SCRIPT [ARGS...]`.
+"""Run any script with the Res2Net variants registered, or a command of this package.
+
+    python -m timm_res2net SCRIPT [ARGS...]
+    python -m timm_res2net COMMAND [ARGS...]    one of `commands.COMMANDS`; ./COMMAND is a script of that name
 
 The script runs as if by `python SCRIPT ARGS...`: its `__main__`, its arguments, its folder first on the import path,
 its exit code and its own traceback. Under torchrun: `torchrun --nproc_per_node=N -m timm_res2net SCRIPT [ARGS...]`.
@@ -7,7 +10,13 @@ import os
 import runpy
 import sys
 
-USAGE = 'usage: python -m timm_res2net SCRIPT [ARGS...]   (SCRIPT: timm\'s train.py, validate.py, benchmark.py, ...)'
+from timm_res2net import commands  # and registers the variants
+
+USAGE = '\n'.join([
+    "usage: python -m timm_res2net SCRIPT [ARGS...]   (SCRIPT: timm's train.py, validate.py, benchmark.py, ...)",
+    '       python -m timm_res2net COMMAND [ARGS...]',
+    *(f'           {name:10} {words}' for name, words in commands.COMMANDS.items()),
+])
 
 
 def _own_traceback(tb):
@@ -29,7 +38,8 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ('-h', '--help'):
         print(USAGE, file=sys.stdout if len(sys.argv) > 1 else sys.stderr)
         return 0 if len(sys.argv) > 1 else 2
-    import timm_res2net  # noqa: F401  registers the variants
+    if sys.argv[1] in commands.COMMANDS:
+        return commands.run(sys.argv[1], sys.argv[2:])
     script = sys.argv[1]
     try:
         with open(script, 'rb'):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from timm_res2net import autoload
+from timm_res2net.commands import autoload
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 VARIANT = 'test_res2net_custom'
 
 
@@ -35,7 +35,7 @@ class Environment:
 
     def autoload(self, action):
         return subprocess.run(
-            [self.python, '-m', 'timm_res2net.autoload', action], capture_output=True, text=True,
+            [self.python, '-m', 'timm_res2net', 'autoload', action], capture_output=True, text=True,
             env=self.variables, cwd='/')
 
 

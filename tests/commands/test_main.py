@@ -1,12 +1,16 @@
-"""The launcher: a script runs under `python -m timm_res2net` as under python, with the variants registered."""
+"""The launcher: scripts run under `python -m timm_res2net` as under python, with the variants registered; commands."""
 import builtins
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+from timm_res2net import commands
 
 PYTHON = [sys.executable]
 LAUNCHER = [sys.executable, '-m', 'timm_res2net']
@@ -94,6 +98,22 @@ def test_usage(tmp_path):
     assert result.returncode == 2 and result.stdout == '' and 'SCRIPT' in result.stderr
     result = run([*LAUNCHER, '--help'], tmp_path)
     assert result.returncode == 0 and result.stderr == '' and 'SCRIPT' in result.stdout
+    for name, words in commands.COMMANDS.items():
+        assert re.search(f'{name} +{words}', result.stdout)
+
+
+def test_every_module_of_commands_is_a_command():
+    modules = {p.stem for p in Path(commands.__file__).parent.glob('[!_]*.py')}
+    assert set(commands.COMMANDS) == modules
+
+
+def test_a_command_and_a_script_of_its_name(script, tmp_path):
+    result = run([*LAUNCHER, 'autoload'], tmp_path)
+    assert result.returncode == 2 and result.stderr.startswith('usage: python -m timm_res2net autoload')
+    script('print("a script")', 'autoload')
+    result = run([*LAUNCHER, 'autoload', 'status'], tmp_path)
+    assert result.returncode == 0 and 'enabled' in result.stdout, result.stderr
+    assert run([*LAUNCHER, './autoload'], tmp_path).stdout == 'a script\n'
 
 
 def test_siblings_are_imported_from_the_folder_of_the_script(script, tmp_path):

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 import timm_res2net
-from timm_res2net.activation_maps import METHODS, class_activation_maps, heat_inside
+from timm_res2net.insight.activation_maps import METHODS, class_activation_maps, heat_inside
 
 pytest.importorskip('pytorch_grad_cam')
-SCRIPT = Path(__file__).resolve().parent.parent / 'scripts' / 'gradcam.py'
+SCRIPT = Path(__file__).resolve().parents[2] / 'scripts' / 'gradcam.py'
 
 
 @pytest.fixture(scope='module')

@@ -9,13 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from timm_res2net.receptive_fields import (
-    Field,
-    effective_receptive_field,
-    receptive_fields,
-    side_of_share,
-    table,
-)
+from timm_res2net.insight import Field, effective_receptive_field, receptive_fields, side_of_share, table
 
 TINY = dict(layers=(2, 1, 2, 1), channels=(16, 16, 16, 16), base_width=4, num_classes=0)
 FORMS = {
@@ -147,7 +141,7 @@ def test_side_of_share_on_a_known_field():
 
 
 def script(*args):
-    path = Path(__file__).resolve().parent.parent / 'scripts' / 'receptive_field.py'
+    path = Path(__file__).resolve().parents[2] / 'scripts' / 'receptive_field.py'
     return subprocess.run([sys.executable, str(path), *map(str, args)], capture_output=True, text=True)
 
 

@@ -1,4 +1,4 @@
-"""Copied into an environment by `timm_res2net.autoload`, and run at the start of every Python process there.
+"""Copied into an environment by `python -m timm_res2net autoload`, and run at the start of every Python process there.
 
 Imports nothing by itself: it waits in `sys.meta_path` until somebody imports timm, and then imports timm_res2net.
 """
@@ -36,7 +36,7 @@ class RegisterAfterTimm:
                 import warnings
                 warnings.warn(
                     f'timm works, but its Res2Net variants were not registered: {type(error).__name__}: {error}. '
-                    f'To be rid of this message: python -m timm_res2net.autoload disable, or delete {__file__} and '
+                    f'To be rid of this message: python -m timm_res2net autoload disable, or delete {__file__} and '
                     'the .pth file beside it', RuntimeWarning, stacklevel=2)
         loader.exec_module = exec_module
 

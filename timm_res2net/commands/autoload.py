@@ -1,6 +1,6 @@
 """Variants in every process that imports timm, for programs that cannot be told to import this package.
 
-    python -m timm_res2net.autoload enable | disable | status
+    python -m timm_res2net autoload enable | disable | status
 
 Off unless enabled, for one Python environment at a time. Python runs a line of a `.pth` file in site-packages when it
 starts; that line puts a finder in front of the import system that waits for `import timm` and then imports
@@ -68,11 +68,12 @@ def disable(folder: Optional[Path] = None) -> bool:
     return bool(existing)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m timm_res2net.autoload', description=(
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog='python -m timm_res2net autoload', description=(
         'Register the Res2Net variants in every process of this environment that imports timm.'))
     parser.add_argument('action', choices=('enable', 'disable', 'status'))
-    action = parser.parse_args(argv).action
+    action = parser.parse_args(arguments).action
     try:
         if action == 'enable':
             print(f'enabled by {enable()}: it counts for every process started from now on')
@@ -85,7 +86,3 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
               'timm_res2net in the program', file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -19,10 +19,11 @@ import torch
 from timm.layers import BlurPool2d
 from torch import nn
 
-from .arguments import find_layer
-from .blocks import Res2NetBlock
-from .cifar import Res2NetCifar
-from .networks import Res2Net, Res2NetDla
+from ..model.blocks import Res2NetBlock
+from ..model.cifar import Res2NetCifar
+from ..model.dla import Res2NetDla
+from ..model.networks import Res2Net
+from .layers import find_layer
 
 Window = Tuple[int, int]  # pixels before and after the centre
 
