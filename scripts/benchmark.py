@@ -28,10 +28,10 @@ import torch.nn.functional as F
 from benchmark_paths import BASELINE, channels_last, inference_cpu, inference_cuda, interleave
 from benchmark_tables import markdown, plot
 from machine import processor
-from variants_table import cost
 
 import timm_res2net
 from timm_res2net import deploy
+from timm_res2net.insight import cost
 
 PARTS = ('inference', 'training', 'creation', 'growth')
 

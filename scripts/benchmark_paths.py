@@ -8,10 +8,11 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import timm
 import torch
+from torch import nn
 
 from timm_res2net import deploy
 from timm_res2net.deploy.engines import onnx_session, openvino_request
@@ -51,87 +52,108 @@ def interleave(paths: Dict[str, Callable[[], Any]], device: str, seconds: float,
     return {name: statistics.median(t) for name, t in times.items()}
 
 
+def eager(model: nn.Module, dtype: torch.dtype = torch.float32, last: bool = True) -> BatchFunction:
+    model = copy.deepcopy(model).to(dtype)
+    layout = channels_last if last else torch.Tensor.contiguous
+    model = model.to(memory_format=torch.channels_last) if last else model
+    return lambda x: model(layout(x.to(dtype))).float()
+
+
+def compiled(model: nn.Module) -> BatchFunction:
+    model = torch.compile(channels_last(copy.deepcopy(model)), dynamic=False)
+    return lambda x: model(channels_last(x))
+
+
+def exported(model: nn.Module, folder: Path, format: str, precision: str, batches: Sequence[int]) -> BatchFunction:
+    """Our export; AOTInductor's once for one image and once for several."""
+    pixels = torch.randint(0, 256, (32, 3, *image_size(model)), dtype=torch.uint8)
+    files = {}
+    for batch in sorted({1, min(8, max(batches))}) if format == 'aotinductor' else [None]:
+        file = folder / f'{format}-{precision}-{batch}{deploy.FORMATS[format]}'
+        deploy.export(model, file, format, precision, batch_size=batch, images=pixels, calibration=32)
+        files[batch] = deploy.load(file)
+    return lambda x: files[max(b for b in files if b is None or b <= len(x))](x)
+
+
+def image_size(model: Any) -> Sequence[int]:
+    return model.pretrained_cfg['input_size'][1:]
+
+
+def program(model: nn.Module) -> torch.export.ExportedProgram:
+    example = torch.randn(2, 3, *image_size(model))
+    return torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+
+
+def timm_onnx(model: nn.Module, folder: Path, precision: str) -> BatchFunction:
+    """torch's own export, without our preparation."""
+    file, small = folder / 'theirs.onnx', folder / 'theirs-int8.onnx'
+    torch.onnx.export(program(model), (), file, dynamo=True, external_data=False, input_names=['x'], verbose=False)
+    if precision == 'int8':
+        quantize_onnx(file, small, torch.randn(8, 3, *image_size(model)))
+        file = small
+    session = onnx_session(file)
+    return lambda x: session.run(None, {'x': x.numpy()})
+
+
+def timm_openvino(model: nn.Module, precision: str) -> BatchFunction:
+    """OpenVINO's own conversion, without our preparation."""
+    import openvino
+    size = image_size(model)
+    converted = openvino.convert_model(program(model))
+    converted.reshape({0: openvino.PartialShape([-1, 3, *size])})
+    if precision == 'int8':
+        converted = quantize_openvino(converted, torch.randn(8, 3, *size))
+    request = openvino_request(converted, precision)
+    return lambda x: request.infer([x.numpy()])
+
+
+def cpu_builders(
+        theirs: nn.Module,
+        ours: nn.Module,
+        folder: Path,
+        batches: Sequence[int],
+) -> Iterator[Tuple[str, str, Callable[[], BatchFunction]]]:
+    """(precision, name, what builds the path) of every path."""
+    yield 'fp32', 'timm eager', lambda: eager(theirs, last=False)
+    yield 'fp32', 'timm eager, channels last', lambda: eager(theirs)
+    yield 'fp32', 'timm torch.compile', lambda: compiled(theirs)
+    yield 'fp32', 'timm in ONNX Runtime', lambda: timm_onnx(theirs, folder, 'fp32')
+    yield 'fp32', 'timm in OpenVINO', lambda: timm_openvino(theirs, 'fp32')
+    yield 'fp32', 'eager', lambda: eager(ours, last=False)
+    yield 'fp32', 'eager, channels last', lambda: eager(ours)
+    yield 'fp32', 'folded, channels last', lambda: eager(deploy.fold(ours))
+    yield 'fp32', 'prepack', lambda: deploy.prepack(ours)
+    yield 'fp32', 'torch.compile', lambda: compiled(ours)
+    yield 'bf16', 'timm eager, channels last', lambda: eager(theirs, torch.bfloat16)
+    yield 'bf16', 'timm in OpenVINO', lambda: timm_openvino(theirs, 'bf16')
+    yield 'bf16', 'eager, channels last', lambda: eager(ours, torch.bfloat16)
+    yield 'bf16', 'prepack', lambda: deploy.prepack(ours, torch.bfloat16)
+    yield 'int8', 'timm in ONNX Runtime', lambda: timm_onnx(theirs, folder, 'int8')
+    yield 'int8', 'timm in OpenVINO', lambda: timm_openvino(theirs, 'int8')
+    for precision in deploy.PRECISIONS:
+        for name, format in (('AOTInductor', 'aotinductor'), ('ONNX Runtime', 'onnx'), ('OpenVINO', 'openvino')):
+            if (precision, format) != ('bf16', 'onnx'):
+                yield precision, name, functools.partial(exported, ours, folder, format, precision, batches)
+
+
 def cpu_paths(args: argparse.Namespace, folder: Path, skipped: Dict[str, str]) -> Dict[str, Dict[str, BatchFunction]]:
     """{precision: {name: function of a batch}}; what cannot be built is named in `skipped`."""
     theirs, ours = (timm.create_model(n).eval().requires_grad_(False) for n in (args.theirs, args.ours))
     theirs.load_state_dict(ours.state_dict())
-    size = ours.pretrained_cfg['input_size'][1:]
-    pixels = torch.randint(0, 256, (32, 3, *size), dtype=torch.uint8)
-    example = torch.randn(2, 3, *size)
+    example = torch.randn(2, 3, *image_size(ours))
     paths: Dict[str, Dict[str, BatchFunction]] = {p: {} for p in args.precision}
-
-    def add(precision: str, name: str, make: Callable[[], BatchFunction]) -> None:
+    for precision, name, build in cpu_builders(theirs, ours, folder, args.batch):
         if precision not in paths or (args.paths and not re.search(args.paths, name)):
-            return
+            continue
         print(f'building {precision} {name}', flush=True)
         try:
-            path = make()
+            path = build()
             with torch.inference_mode():
                 path(example)
         except Exception as error:
             skipped[f'{precision} {name}'] = f'{type(error).__name__}: {str(error).splitlines()[0][:200]}'
         else:
             paths[precision][name] = path
-
-    def eager(model, dtype=torch.float32, last=True):
-        model = copy.deepcopy(model).to(dtype)
-        layout = channels_last if last else torch.Tensor.contiguous
-        model = model.to(memory_format=torch.channels_last) if last else model
-        return lambda x: model(layout(x.to(dtype))).float()
-
-    def compiled(model):
-        model = torch.compile(channels_last(copy.deepcopy(model)), dynamic=False)
-        return lambda x: model(channels_last(x))
-
-    def exported(format, precision):
-        files = {}
-        for batch in sorted({1, min(8, max(args.batch))}) if format == 'aotinductor' else [None]:
-            file = folder / f'{format}-{precision}-{batch}{deploy.FORMATS[format]}'
-            deploy.export(ours, file, format, precision, batch_size=batch, images=pixels, calibration=32)
-            files[batch] = deploy.load(file)
-        return lambda x: files[max(b for b in files if b is None or b <= len(x))](x)
-
-    def their_program():
-        return torch.export.export(theirs, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
-
-    def their_onnx(precision):
-        file, small = folder / 'theirs.onnx', folder / 'theirs-int8.onnx'
-        torch.onnx.export(their_program(), (), file, dynamo=True, external_data=False, input_names=['x'], verbose=False)
-        if precision == 'int8':
-            quantize_onnx(file, small, torch.randn(8, 3, *size))
-            file = small
-        session = onnx_session(file)
-        return lambda x: session.run(None, {'x': x.numpy()})
-
-    def their_openvino(precision):
-        import openvino
-        model = openvino.convert_model(their_program())
-        model.reshape({0: openvino.PartialShape([-1, 3, *size])})
-        if precision == 'int8':
-            model = quantize_openvino(model, torch.randn(8, 3, *size))
-        request = openvino_request(model, precision)
-        return lambda x: request.infer([x.numpy()])
-
-    add('fp32', 'timm eager', lambda: eager(theirs, last=False))
-    add('fp32', 'timm eager, channels last', lambda: eager(theirs))
-    add('fp32', 'timm torch.compile', lambda: compiled(theirs))
-    add('fp32', 'timm in ONNX Runtime', lambda: their_onnx('fp32'))
-    add('fp32', 'timm in OpenVINO', lambda: their_openvino('fp32'))
-    add('fp32', 'eager', lambda: eager(ours, last=False))
-    add('fp32', 'eager, channels last', lambda: eager(ours))
-    add('fp32', 'folded, channels last', lambda: eager(deploy.fold(ours)))
-    add('fp32', 'prepack', lambda: deploy.prepack(ours))
-    add('fp32', 'torch.compile', lambda: compiled(ours))
-    add('bf16', 'timm eager, channels last', lambda: eager(theirs, torch.bfloat16))
-    add('bf16', 'timm in OpenVINO', lambda: their_openvino('bf16'))
-    add('bf16', 'eager, channels last', lambda: eager(ours, torch.bfloat16))
-    add('bf16', 'prepack', lambda: deploy.prepack(ours, torch.bfloat16))
-    add('int8', 'timm in ONNX Runtime', lambda: their_onnx('int8'))
-    add('int8', 'timm in OpenVINO', lambda: their_openvino('int8'))
-    for precision in args.precision:
-        for name, format in (('AOTInductor', 'aotinductor'), ('ONNX Runtime', 'onnx'), ('OpenVINO', 'openvino')):
-            if (precision, format) != ('bf16', 'onnx'):
-                add(precision, name, functools.partial(exported, format, precision))
     return paths
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from timm.data import ImageNetInfo, create_transform
 
 import timm_res2net
-from timm_res2net import data_cfg
 from timm_res2net.deploy.preprocessing import SUFFIXES, data_config, image_mode
+from timm_res2net.model import data_cfg
 
 CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
 BUNDLED = ('rocket', 'coffee', 'stereo_motorcycle', 'astronaut', 'camera')  # of scikit-image

@@ -14,8 +14,7 @@ from pathlib import Path
 import timm
 import torch
 
-from timm_res2net.checkpoints import load_checkpoint
-from timm_res2net.folders import save_as_timm, save_folder
+from timm_res2net import load_checkpoint, save_as_timm, save_folder
 
 CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the difference is 0 on most machines
 

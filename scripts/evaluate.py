@@ -16,9 +16,9 @@ from classify import load_model
 from timm.data import create_dataset, create_loader
 
 from timm_res2net import deploy
-from timm_res2net.data_cfg import class_names
 from timm_res2net.deploy.preprocessing import data_config, image_mode
-from timm_res2net.shipped import WEIGHTS, provenance
+from timm_res2net.model.data_cfg import class_names
+from timm_res2net.weights.catalogue import SHIPPED, provenance
 
 
 def describe(model: Any) -> Tuple[Dict[str, Any], int, Optional[Sequence[str]]]:
@@ -91,7 +91,7 @@ def main() -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     print(json.dumps({'model': args.model, **result}, indent=2))
-    if not (WEIGHTS / f'{args.model}.json').is_file():
+    if not (SHIPPED / f'{args.model}.json').is_file():
         return 0
     shipped = provenance(args.model)
     same = all(abs(result[k] - shipped[k]) <= 0.01 for k in ('top1', 'top5'))

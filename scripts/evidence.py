@@ -26,7 +26,8 @@ from typing import Any, Dict, List
 import timm
 import torch
 import yaml
-from variants_table import cost
+
+from timm_res2net.insight import cost
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / 'scripts/recipes/cifar100_evidence.yaml'

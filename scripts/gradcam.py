@@ -15,8 +15,8 @@ from typing import Any, Dict, List
 import torch
 from classify import class_names, find_images, load_model, read_image
 
-from timm_res2net.activation_maps import METHODS, class_activation_maps
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
+from timm_res2net.insight.activation_maps import METHODS, class_activation_maps
 
 
 def find_class(text: str, names: List[str]) -> int:

@@ -1,13 +1,7 @@
-"""Print the table of the libraries that tests cover, or write it into the docs: `libraries_table.py [--write]`.
+"""The table of the libraries that tests cover, with the versions installed here."""
+from importlib.metadata import version
 
-Versions are those installed here, so run the tests (`python -m pytest -m ecosystem`, `-m slow`) before --write.
-"""
-import sys
-from importlib.metadata import PackageNotFoundError, version
-
-from page_table import DOCS, run
-
-# package on the index, what works, test (in test_ecosystem.py unless a file is named)
+# package on the index, what works, test (in test_ecosystem.py unless a file of tests is named)
 ROWS = [
     ('transformers', 'classifier, image processor and pipeline from a folder', 'test_transformers_classifier'),
     ('transformers', 'pipeline from the Hub', 'test_transformers_from_the_hub'),
@@ -21,29 +15,31 @@ ROWS = [
      'test_segmentation_models_deeplab'),
     ('torchvision', 'Faster R-CNN and RetinaNet with a feature pyramid, training and detection',
      'test_torchvision_detectors'),
-    ('torchvision', '`create_feature_extractor`', 'test_capabilities.py::test_torchvision_feature_extractor'),
+    ('torchvision', '`create_feature_extractor`', 'model/test_capabilities.py::test_torchvision_feature_extractor'),
     ('lightning', 'training, checkpoint', 'test_lightning_and_torchmetrics'),
     ('torchmetrics', 'accuracy', 'test_lightning_and_torchmetrics'),
     ('accelerate', 'training', 'test_accelerate'),
     ('torch', 'FSDP2 on two processes equals one process', 'test_fully_sharded_data_parallel'),
-    ('torch', 'DDP on two processes equals one process', 'test_capabilities.py::test_distributed_data_parallel'),
+    ('torch', 'DDP on two processes equals one process', 'model/test_capabilities.py::test_distributed_data_parallel'),
     ('torch', '`torch.utils.flop_counter` gives the MACs of the paper', 'test_flop_counter_gives_the_papers_macs'),
-    ('torch', '`torch.compile` without a graph break', 'test_capabilities.py::test_compiles_without_a_graph_break'),
-    ('torch', '`torch.jit.script`', 'test_capabilities.py::test_scripts'),
+    ('torch', '`torch.compile` without a graph break',
+     'model/test_capabilities.py::test_compiles_without_a_graph_break'),
+    ('torch', '`torch.jit.script`', 'model/test_capabilities.py::test_scripts'),
     ('torch', '`torch.export` with any batch and size',
-     'test_capabilities.py::test_exports_with_dynamic_batch_and_size'),
-    ('torch', 'training under `use_deterministic_algorithms`', 'test_robustness.py::test_training_is_deterministic'),
-    ('timm', "timm's own test-suite on our variants", 'test_timm_suite.py'),
+     'model/test_capabilities.py::test_exports_with_dynamic_batch_and_size'),
+    ('torch', 'training under `use_deterministic_algorithms`',
+     'model/test_robustness.py::test_training_is_deterministic'),
+    ('timm', "timm's own test-suite on our variants", 'model/test_timm_suite.py'),
     ('timm', 'learning rates by layer', 'test_layer_decay_grows_with_depth'),
     ('timm', 'features by hooks and by graph', 'test_graph_features_equal_hooked_ones'),
     ('timm', 'train.py: resuming, two processes', 'test_training.py'),
     ('timm', 'train.py and validate.py: fine-tuning, distillation', 'test_docs.py::test_training_page'),
-    ('huggingface_hub', 'push and pull', 'test_hub.py'),
-    ('grad-cam', 'class activation maps', 'test_activation_maps.py'),
-    ('onnxruntime', 'exported files', 'test_deploy.py::test_exported_in_a_fresh_process'),
-    ('openvino', 'exported files', 'test_deploy.py::test_exported_in_a_fresh_process'),
-    ('torchao', 'int8 for torch', 'test_deploy.py::test_exported_in_a_fresh_process'),
-    ('nncf', 'int8 for OpenVINO', 'test_deploy.py::test_exported_in_a_fresh_process'),
+    ('huggingface_hub', 'push and pull', 'hub/test_hub.py'),
+    ('grad-cam', 'class activation maps', 'insight/test_activation_maps.py'),
+    ('onnxruntime', 'exported files', 'deploy/test_deploy.py::test_exported_in_a_fresh_process'),
+    ('openvino', 'exported files', 'deploy/test_deploy.py::test_exported_in_a_fresh_process'),
+    ('torchao', 'int8 for torch', 'deploy/test_deploy.py::test_exported_in_a_fresh_process'),
+    ('nncf', 'int8 for OpenVINO', 'deploy/test_deploy.py::test_exported_in_a_fresh_process'),
 ]
 
 
@@ -52,10 +48,3 @@ def table() -> str:
     for library, what, test in ROWS:
         rows.append(f'| {library} | {version(library).split("+")[0]} | {what} | `{test}` |')
     return '\n'.join(rows) + '\n'
-
-
-if __name__ == '__main__':
-    try:
-        sys.exit(run(__doc__.split('\n')[0], DOCS / 'integrations.md', 'libraries', table))
-    except PackageNotFoundError as error:
-        sys.exit(f"error: {error.name} is not installed: pip install -e '.[test,ecosystem]'")

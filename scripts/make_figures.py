@@ -18,13 +18,11 @@ import timm
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from variants_table import cost
 
 import timm_res2net  # noqa: F401  registers the variants
-from timm_res2net.activation_maps import class_activation_maps
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
-from timm_res2net.receptive_fields import receptive_fields
-from timm_res2net.shipped import provenance
+from timm_res2net.insight import class_activation_maps, cost, receptive_fields
+from timm_res2net.weights.catalogue import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = 'res2net23_32w_4s_cifar_custom.cifar100'

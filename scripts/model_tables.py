@@ -1,46 +1,60 @@
-"""Print the table of all variants, or write it into the docs: `python scripts/variants_table.py [--write]`.
-
-Parameters and multiply-accumulates (MACs) are counted on the meta device at each variant's own input size and classes.
-"""
-import sys
-from typing import Any, Optional, Tuple
+"""The tables of variants, their arguments and their weights, from the package's own tables."""
+import dataclasses
+from typing import Any
 
 import timm
-import torch
-from page_table import DOCS, run
-from torch.utils.flop_counter import FlopCounterMode
 
-import timm_res2net  # noqa: F401  registers the variants
+from timm_res2net import Res2Net, Res2NetCifar, Res2NetDla, list_pretrained
+from timm_res2net.insight import cost
+from timm_res2net.model.variants import VARIANTS
 
-PAGE = DOCS / 'variants.md'
-NAME = 'variants'
+CLASSES = {'Res2Net': Res2Net, 'CIFAR': Res2NetCifar, 'DLA': Res2NetDla}
 
 
-def cost(name: str, size: Optional[int] = None, **kwargs: Any) -> Tuple[int, float]:
-    """Parameters and MACs of one image, of the model's own size or of `size`, counted on the meta device."""
-    model = timm.create_model(name, device='meta', **kwargs).eval()
-    channels, height, width = model.pretrained_cfg['input_size']
-    counter = FlopCounterMode(display=False)
-    with counter:
-        model(torch.empty(1, channels, size or height, size or width, device='meta'))
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2
-
-
-def table() -> str:
-    """The Markdown table: one row a variant, with its description, size, cost, input and pretrained weights."""
+def variants() -> str:
+    """One row a variant: what it is, size and cost at its own input size and classes, input and weights."""
+    weights = {row.variant: row.where for row in reversed(list_pretrained())}
     rows = [
         '| variant | what it is | parameters | GMACs | input | weights |',
         '| --- | --- | ---: | ---: | ---: | --- |',
     ]
     for name in timm.list_models(module='res2net_custom'):
-        cfg = timm.get_pretrained_cfg(name)
         parameters, macs = cost(name)
-        what = timm.models.model_entrypoint(name).__doc__.split('\n')[0].rstrip('.')
-        weights = cfg.hf_hub_id or ('ships with the package' if cfg.file else '-')
+        size = timm.get_pretrained_cfg(name).input_size[-1]
         rows.append(
-            f'| `{name}` | {what} | {parameters:,} | {macs / 1e9:.2f} | {cfg.input_size[-1]} | {weights} |')
+            f'| `{name}` | {VARIANTS[name].words} | {parameters:,} | {macs / 1e9:.2f} | {size} '
+            f'| {weights.get(name, "-")} |')
     return '\n'.join(rows) + '\n'
 
 
-if __name__ == '__main__':
-    sys.exit(run(__doc__.split('\n')[0], PAGE, NAME, table))
+def arguments() -> str:
+    """One row an argument: its default in each class that takes it, and its meaning."""
+    fields = {label: {f.name: f for f in dataclasses.fields(cls.Arguments)} for label, cls in CLASSES.items()}
+    rows = [
+        f'| argument | {" | ".join(CLASSES)} | meaning |',
+        '| --- |' + ' --- |' * len(CLASSES) + ' --- |',
+    ]
+    for name in dict.fromkeys(name for known in fields.values() for name in known):
+        having = {label: known[name] for label, known in fields.items() if name in known}
+        defaults = [_default(having[label].default) if label in having else '-' for label in CLASSES]
+        meanings = dict.fromkeys(f.metadata['meaning'] for f in having.values())
+        said = [f'{m} ({", ".join(label for label, f in having.items() if f.metadata["meaning"] == m)})'
+                if len(meanings) > 1 else m for m in meanings]
+        rows.append(f'| `{name}` | {" | ".join(defaults)} | {" ".join(said)} |')
+    return '\n'.join(rows) + '\n'
+
+
+def _default(value: Any) -> str:
+    return '' if value is None else f'`{value!r}`'
+
+
+def weights() -> str:
+    """One row a set of weights: accuracy as published, license, and where it is."""
+    rows = [
+        '| weights | top-1 | top-5 | data | license | where | source |',
+        '| --- | ---: | ---: | --- | --- | --- | --- |',
+    ]
+    rows += [
+        f'| `{w.name}` | {w.top1:.2f} | {w.top5:.2f} | {w.dataset} | {w.license} | {w.where} | {w.source} |'
+        for w in list_pretrained()]
+    return '\n'.join(rows) + '\n'

@@ -17,9 +17,9 @@ import yaml
 from timm.models import clean_state_dict
 from timm.utils import natural_key
 
-from timm_res2net import HubError, push_to_hub
-from timm_res2net.hub_files import save_for_hub
-from timm_res2net.reading import CheckpointError, load_file
+from timm_res2net import CheckpointError, HubError, push_to_hub
+from timm_res2net.hub import save_for_hub
+from timm_res2net.weights.reading import load_file
 
 DATA_KEYS = ('mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')
 

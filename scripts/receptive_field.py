@@ -19,7 +19,7 @@ from classify import load_model
 from timm.utils import ParseKwargs
 
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
-from timm_res2net.receptive_fields import Layer, effective_receptive_field, receptive_fields, side_of_share, table
+from timm_res2net.insight import Layer, effective_receptive_field, receptive_fields, side_of_share, table
 
 
 def plot(fields: Dict[str, List[Layer]], effective: Dict[str, torch.Tensor], path: Path) -> None:

@@ -1,8 +1,8 @@
 """Put the weights of a finished training into the package: `python scripts/ship_weights.py RUN NAME.TAG DATA`.
 
 RUN is the output folder of timm's train.py, run with a recipe of scripts/recipes. The last epoch's weights, averaged
-(EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/NAME.TAG.safetensors, and a JSON file beside
-it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not finished.
+(EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/shipped/NAME.TAG.safetensors, and a JSON
+file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not finished.
 """
 import argparse
 import datetime
@@ -23,7 +23,7 @@ from evidence import history
 from machine import processor
 
 import timm_res2net
-from timm_res2net.shipped import WEIGHTS
+from timm_res2net.weights.catalogue import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,8 +59,8 @@ def main() -> int:
     averaged = measured[True][1]['top1'] >= measured[False][1]['top1']
     model, result = measured[averaged]
 
-    WEIGHTS.mkdir(exist_ok=True)
-    file = WEIGHTS / f'{args.name}.safetensors'
+    SHIPPED.mkdir(exist_ok=True)
+    file = SHIPPED / f'{args.name}.safetensors'
     safetensors.torch.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, file, {'format': 'pt'})
     log = ['git', 'log', '-1', '--format=%H', '--', str(args.recipe.resolve())]
     facts = {

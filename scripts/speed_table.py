@@ -1,15 +1,8 @@
-"""Print the table of speeds, or write it into the README: `python scripts/speed_table.py [--write]`.
-
-It is a part of what scripts/benchmark.py measured last on a CPU.
-"""
+"""The README's table of speeds, a part of what scripts/benchmark.py measured last on a CPU."""
 import json
-import sys
+from pathlib import Path
 
-from page_table import ROOT, run
-
-RESULTS = ROOT / 'scripts' / 'results' / 'benchmark_cpu.json'
-PAGE = ROOT / 'README.md'
-NAME = 'speed'
+RESULTS = Path(__file__).resolve().parent / 'results' / 'benchmark_cpu.json'
 BASE = 'timm eager, channels last'
 PATHS = {
     BASE: "timm's own model, eager",
@@ -43,7 +36,3 @@ def table() -> str:
         '', f'One run of `{on["command"]}` with nothing else running on the machine:',
         f'{on["machine"]} ({on["cpu"]}), {on["date"]}, {", ".join(f"{v} {on[k]}" for k, v in names.items())}.']
     return '\n'.join(lines) + '\n'
-
-
-if __name__ == '__main__':
-    sys.exit(run(__doc__.split('\n')[0], PAGE, NAME, table))

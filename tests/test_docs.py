@@ -62,7 +62,7 @@ def run_page(hub_env, paddle_file, tmp_path):
         for key in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
             env.pop(key, None)
         done = subprocess.run(
-            [sys.executable, str(ROOT / 'tests/run_page.py'), str(PAGES[name])], cwd=place, env=env,
+            [sys.executable, str(ROOT / 'tests/helpers/run_page.py'), str(PAGES[name])], cwd=place, env=env,
             capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
@@ -123,7 +123,7 @@ def test_the_readme_leads_to_every_page():
 def test_every_library_in_the_table_has_its_test():
     """... and every test with another library its row."""
     table = PAGES['integrations.md'].read_text(encoding='utf-8').split('<!-- libraries: begin -->')[1]
-    named = re.findall(r'`([\w.:]+)` \|$', table, flags=re.M)
+    named = re.findall(r'`([\w.:/]+)` \|$', table, flags=re.M)
     assert len(named) > 20
     for test in named:
         file, _, function = test.rpartition('::') if '::' in test else ('', '', test)

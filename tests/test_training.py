@@ -4,6 +4,7 @@ They are in timm's repository only: TIMM_SCRIPTS is a folder that holds them.
 """
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,26 @@ def test_an_interrupted_training_resumes(place):
     assert [r['lr'] for r in cut] == [r['lr'] for r in whole]
     tops = float(cut[-1]['eval_top1']), float(whole[-1]['eval_top1'])
     assert min(tops) >= 90 and abs(tops[0] - tops[1]) <= 4, tops
+
+
+def test_a_training_of_timms_own_model_is_resumed_with_ours(place):
+    """`--resume` takes weights by name and AdamW's moments by position: both must be those of timm's network."""
+    for split, count in (('train', 6), ('test', 2)):
+        for folder in (place / 'digits' / split).iterdir():
+            (place / 'few' / split / folder.name).mkdir(parents=True)
+            for file in sorted(folder.iterdir())[:count]:
+                shutil.copy(file, place / 'few' / split / folder.name)
+    small = ['--data-dir', 'few', '--batch-size', '20', '--epochs', '2', '--sched', 'step']
+    theirs = train('--experiment', 'theirs', *small, '--model', 'res2net50_26w_4s')
+    subprocess.run(theirs, cwd=place, env=environment(), check=True)
+    first = place / 'output/theirs/checkpoint-0.pth.tar'
+    for name in ('res2net50_26w_4s', 'res2net50_26w_4s_custom'):
+        again = train('--experiment', f'on-{name}', *small, '--model', name, '--resume', str(first))
+        subprocess.run(again, cwd=place, env=environment(), check=True)
+    rows = [summary(place / f'output/on-{name}') for name in ('res2net50_26w_4s', 'res2net50_26w_4s_custom')]
+    assert [int(r['epoch']) for r in rows[1]] == [1]
+    for key in ('train_loss', 'eval_loss', 'eval_top1'):
+        assert float(rows[1][0][key]) == pytest.approx(float(rows[0][0][key]), rel=1e-4), key
 
 
 # timm's train.py hands DistributedDataParallel the device, which it takes on GPUs only

@@ -22,9 +22,9 @@ def test_the_package_says_that_it_is_typed():
 @pytest.mark.slow
 def test_mypy_on_the_package_and_on_its_use():
     """One run for both: most of it goes into reading torch."""
-    use = ROOT / 'tests' / 'typed_use.py'
+    use = ROOT / 'tests/helpers/typed_use.py'
     wrong = {i for i, line in enumerate(use.read_text().splitlines(), 1) if line.endswith('# error')}
     done = mypy('timm_res2net', str(use))
     found = [line for line in done.stdout.splitlines() if ' error: ' in line]
-    assert [line for line in found if not line.startswith('tests/typed_use.py:')] == [], done.stderr
+    assert [line for line in found if not line.startswith('tests/helpers/typed_use.py:')] == [], done.stderr
     assert wrong and {int(line.split(':')[1]) for line in found} == wrong, found

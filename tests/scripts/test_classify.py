@@ -11,7 +11,7 @@ from PIL import Image
 
 import timm_res2net
 
-SCRIPT = Path(__file__).resolve().parent.parent / 'scripts' / 'classify.py'
+SCRIPT = Path(__file__).resolve().parents[2] / 'scripts' / 'classify.py'
 
 
 def classify(*args, **kwargs):

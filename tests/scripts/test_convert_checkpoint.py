@@ -14,7 +14,7 @@ from literal_networks import Foreign
 
 import timm_res2net  # noqa: F401
 
-SCRIPT = Path(__file__).resolve().parent.parent / 'scripts' / 'convert_checkpoint.py'
+SCRIPT = Path(__file__).resolve().parents[2] / 'scripts' / 'convert_checkpoint.py'
 DEEP = dict(stem='deep', stem_width=8, avg_down=True)
 
 

@@ -13,9 +13,8 @@ from timm.data import create_transform, resolve_data_config
 
 import timm_res2net
 from timm_res2net import deploy
-from timm_res2net.shipped import CIFAR100_CLASSES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(script, *args):
@@ -24,13 +23,15 @@ def run(script, *args):
 
 
 def test_evaluate_says_what_data_it_needs(tmp_path):
+    (weights,) = timm_res2net.list_pretrained('*.cifar100')
+    classes = weights.label_names
     model = timm.create_model('test_res2net_custom', num_classes=100)
-    model.pretrained_cfg['label_names'] = CIFAR100_CLASSES
+    model.pretrained_cfg['label_names'] = classes
     timm_res2net.save_folder(model, tmp_path / 'model')
     name = f'local-dir:{tmp_path / "model"}'
     done = run('evaluate.py', tmp_path, '--model', name)
     assert done.returncode == 2 and 'there is no folder' in done.stderr
-    for folder in CIFAR100_CLASSES[:-1] + ('wrong',):
+    for folder in [*classes[:-1], 'wrong']:
         (tmp_path / 'test' / folder).mkdir(parents=True)
     image = Image.new('RGB', (8, 8))
     image.save(tmp_path / 'test' / 'apple' / 'a.png')
