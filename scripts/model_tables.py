@@ -1,6 +1,6 @@
 """The tables of variants, their arguments and their weights, from the package's own tables."""
 import dataclasses
-from typing import Any
+from typing import Any, Optional
 
 import timm
 
@@ -55,6 +55,10 @@ def weights() -> str:
         '| --- | ---: | ---: | --- | --- | --- | --- |',
     ]
     rows += [
-        f'| `{w.name}` | {w.top1:.2f} | {w.top5:.2f} | {w.dataset} | {w.license} | {w.where} | {w.source} |'
+        f'| `{w.name}` | {_percent(w.top1)} | {_percent(w.top5)} | {w.dataset} | {w.license} | {w.where} | {w.source} |'
         for w in list_pretrained()]
     return '\n'.join(rows) + '\n'
+
+
+def _percent(value: Optional[float]) -> str:
+    return '-' if value is None else f'{value:.2f}'

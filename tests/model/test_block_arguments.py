@@ -59,6 +59,22 @@ def test_networks_take_it_and_it_matters(name, family):
     assert a.shape == b.shape and not torch.allclose(a, b)
 
 
+@pytest.mark.parametrize('name', [name for name, field in FIELDS.items() if field.metadata['choices']])
+def test_every_choice_computes_something_of_its_own(name):
+    """... and weights tell it where they tell the argument at all, or are those of another choice to the last name."""
+    needs = {k: v for k, v in SAMPLES[name].items() if k != name}
+    seen = []
+    for choice in FIELDS[name].metadata['choices']:
+        more = {'stride_position': 'conv1'} if choice == 'hierarchical' else {}
+        model = families.make('plain', layers=(2, 2, 1, 1), **needs, **more, **{name: choice})
+        answer = outputs(model)
+        assert not [other for other, its in seen if torch.allclose(its, answer)], choice
+        seen.append((choice, answer))
+        variant, arguments = match(read_architecture({k: v.shape for k, v in model.state_dict().items()}))
+        rebuilt = timm.create_model(variant, device='meta', **arguments)
+        assert rebuilt.state_dict().keys() == model.state_dict().keys(), choice
+
+
 @EACH
 @IN_EACH
 def test_networks_check_it(name, family):
@@ -87,8 +103,8 @@ def test_the_command_line_passes_it(name):
 @EACH
 def test_the_page_of_arguments_has_it(name):
     page = (Path(timm_res2net.__file__).parent / 'docs/variants.md').read_text(encoding='utf-8')
-    row = next(line for line in page.splitlines() if line.startswith(f'| `{name}` |'))
-    assert FIELDS[name].metadata['meaning'] in row
+    rows = [line for line in page.splitlines() if line.startswith(f'| `{name}` |')]
+    assert len(rows) == 1 and FIELDS[name].metadata['meaning'] in rows[0], 'python scripts/page_tables.py --write'
 
 
 @EACH

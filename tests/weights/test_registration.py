@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+import textwrap
 from functools import partial
 
 import families
@@ -113,3 +114,25 @@ def test_layers_win_over_the_depth_of_a_variant():
 
 def test_public_names():
     assert all(hasattr(timm_res2net, name) for name in timm_res2net.__all__)
+
+
+def test_a_row_of_weights_with_classes_of_its_own(tmp_path):
+    """Weights of ten classes for a variant of 1000: their head is loaded, unless another number is asked for."""
+    trained = timm.create_model('test_res2net_custom', num_classes=10).eval()
+    timm_res2net.save_folder(trained, tmp_path / 'folder')
+    code = f'''
+        import timm, timm_res2net as t, torch
+        from timm_res2net.model.variants import VARIANTS
+        row = t.Weights('ten.digits', file={str(tmp_path / "folder" / "model.safetensors")!r}, num_classes=10)
+        t.register_variant('ten', VARIANTS['test_res2net_custom'], [row])
+        trained = t.load_checkpoint({str(tmp_path / "folder")!r}).eval()
+        x = torch.rand(1, 3, 64, 64)
+        for kwargs in ({{}}, dict(num_classes=10)):
+            assert torch.equal(timm.create_model('ten.digits', pretrained=True, **kwargs).eval()(x), trained(x))
+        assert timm.create_model('ten', pretrained=True, num_classes=7)(x).shape == (1, 7)
+        assert timm.create_model('ten')(x).shape == (1, 1000)
+        assert 'ten.digits' in timm.list_pretrained() and [w.name for w in t.list_pretrained('ten.*')] == ['ten.digits']
+        assert timm.list_models(module='res2net_custom') and 'ten' not in timm.list_models(module='res2net_custom')
+    '''
+    done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

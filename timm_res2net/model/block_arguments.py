@@ -1,8 +1,9 @@
 """What a Res2Net block is, said once: every argument with its default, its meaning and its check.
 
 Networks and blocks take these arguments flat (`scale=8, base_width=14`), make one `BlockArguments` of them and hand it
-on. The page of arguments, saving and the recognition of weights read the fields here, so a new one is a row here and
-the line of code in `blocks` that uses it.
+on. The page of arguments, saving and the recognition of weights read the fields here, so a new one is a row here, the
+line of code in `blocks` that uses it and, if names and shapes of weights tell it, that in `weights.architecture` which
+reads it. `tests/model/test_block_arguments.py` follows every argument, and every choice of it, to all of these places.
 """
 import dataclasses
 from dataclasses import dataclass
@@ -29,26 +30,25 @@ ATTN_POSITIONS = {
 }
 
 
-def argument(default: Any, meaning: str, in_weights: bool = True) -> Any:
+def argument(default: Any, meaning: str, *, in_weights: bool, choices: Optional[Mapping[str, str]] = None) -> Any:
     """A declared argument.
 
     Args:
         default: Its default.
         meaning: Words for the page of arguments.
-        in_weights: Whether names and shapes of weights tell it, at least in part; what they do not tell is taken from
-            the registered variant that fits.
+        in_weights: Whether names and shapes of weights tell it, at least in part, and `weights.architecture` reads it;
+            what they do not tell is taken from the registered variant that fits.
+        choices: The values that it may have, with words for the page.
     """
-    return dataclasses.field(default=default, metadata=dict(meaning=meaning, in_weights=in_weights))
+    words = '; '.join(f"`'{name}'`, {of_it}" for name, of_it in (choices or {}).items())
+    return dataclasses.field(default=default, metadata=dict(
+        meaning=meaning.format(choices=words) if choices else meaning, in_weights=in_weights,
+        choices=tuple(choices or ())))
 
 
 def with_default(kind: Type[Any], name: str, default: Any) -> Any:
     """The argument `name` of `kind` with another default, for a dataclass that inherits from it."""
-    return argument(default, **next(f.metadata for f in dataclasses.fields(kind) if f.name == name))
-
-
-def one_of(choices: Mapping[str, str]) -> str:
-    """The choices of an argument in words."""
-    return '; '.join(f"`'{name}'`, {words}" for name, words in choices.items())
+    return dataclasses.field(default=default, metadata=kind.__dataclass_fields__[name].metadata)
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,20 @@ class BlockArguments:
     Raises:
         TypeError, ValueError: An argument of the wrong kind or value, named in the message with what is allowed.
     """
-    scale: int = argument(4, "Groups of the split, the paper's s.")
-    base_width: float = argument(26, "Channels of a convolution group at 64 planes, the paper's w.")
-    cardinality: int = argument(1, "Groups of each 3x3 convolution, the paper's c.")
+    scale: int = argument(4, "Groups of the split, the paper's s.", in_weights=True)
+    base_width: float = argument(26, "Channels of a convolution group at 64 planes, the paper's w.", in_weights=True)
+    cardinality: int = argument(1, "Groups of each 3x3 convolution, the paper's c.", in_weights=True)
     first_block: str = argument(
-        None, f"Form of each stage's first block: {one_of(FIRST_BLOCKS)}. By default `'parallel'`, or "
-              "`'hierarchical'` if `stride_position='conv1'`.")
+        None, "Form of each stage's first block: {choices}. By default `'parallel'`, or `'hierarchical'` if "
+              "`stride_position='conv1'`.", in_weights=True, choices=FIRST_BLOCKS)
     stride_position: str = argument(
-        'split', f'Where a block has its stride: {one_of(STRIDE_POSITIONS)}.', in_weights=False)
+        'split', 'Where a block has its stride: {choices}.', in_weights=False, choices=STRIDE_POSITIONS)
     attn_layer: Optional[LayerType] = argument(
-        None, "Attention, by timm's name (`'se'`, `'eca'`, ..), class or partial.")
-    rd_ratio: Optional[float] = argument(None, 'Reduction ratio of the attention, by default its own (SE: 1/16).')
-    attn_position: str = argument('output', f'Where the attention acts: {one_of(ATTN_POSITIONS)}.')
+        None, "Attention, by timm's name (`'se'`, `'eca'`, ..), class or partial.", in_weights=True)
+    rd_ratio: Optional[float] = argument(
+        None, 'Reduction ratio of the attention, by default its own (SE: 1/16).', in_weights=True)
+    attn_position: str = argument(
+        'output', 'Where the attention acts: {choices}.', in_weights=True, choices=ATTN_POSITIONS)
 
     def __post_init__(self) -> None:
         check_int('scale', self.scale)
@@ -92,7 +94,7 @@ class BlockArguments:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def of_block(self) -> Dict[str, Any]:
+    def block_kwargs(self) -> Dict[str, Any]:
         """The arguments of a block, flat, without the two that timm's networks hand to blocks by themselves."""
         names = (f.name for f in dataclasses.fields(BlockArguments))
         return {name: getattr(self, name) for name in names if name not in ('cardinality', 'base_width')}

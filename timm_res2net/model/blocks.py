@@ -74,14 +74,15 @@ class Res2NetBlock(HierarchicalSplit):
         self.aa1 = cast(nn.Module, create_aa(
             aa_layer or nn.Identity, channels=width, stride=stride, enable=in_conv1, **dd))
         # the split comes after conv1 among the children as in timm's blocks: optimizers are resumed by position
-        for name, module in list(self.named_children())[:-4]:
+        for name in ('convs', 'bns', 'acts', 'aa', 'pool'):
+            module = getattr(self, name)
             delattr(self, name)
             setattr(self, name, module)
 
         self.conv3 = nn.Conv2d(width, out_chs, kernel_size=1, bias=False, **dd)
         self.bn3 = create_norm(out_chs, norm_layer, **dd)
         self.split_attn = self.se = None
-        if arguments.attn_position == 'split':
+        if arguments.attn_position == 'split':  # the names are those of published weights
             self.split_attn = create_attention(arguments.attn_layer, width, arguments.rd_ratio, **dd)
         else:
             self.se = create_attention(arguments.attn_layer, out_chs, arguments.rd_ratio, **dd)

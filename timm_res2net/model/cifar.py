@@ -29,7 +29,7 @@ class Res2NetCifarArguments(StageArguments):
         None, '4, 2 or 1 times `stem_stride`, by default 4 times.', in_weights=False)
     layers: Tuple[int, ...] = with_default(StageArguments, 'layers', (3, 3, 3))
     channels: Tuple[int, ...] = with_default(StageArguments, 'channels', (64, 128, 256))
-    stem_width: int = argument(64, 'Channels of the 3x3 stem.')
+    stem_width: int = argument(64, 'Channels of the 3x3 stem.', in_weights=True)
     stem_stride: int = argument(1, 'Stride of the 3x3 stem.', in_weights=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Res2NetCifar(Network, ResNet):
         args = declared(self.Arguments, 'Res2NetCifar', arguments)
         nn.Module.__init__(self)  # ResNet's own would build a 7x7 stem and four stages
         dd = {'device': device, 'dtype': dtype}
-        stage_args = args.of_stages(device, dtype)
+        stage_args = args.stage_kwargs(device, dtype)
         self.num_classes = args.num_classes
         self.in_chans = args.in_chans
         self.first_block = args.first_block
@@ -84,7 +84,7 @@ class Res2NetCifar(Network, ResNet):
             args.stem_width,
             output_stride=4 * args.output_stride // args.stem_stride,  # timm counts from an ImageNet stem of stride 4
             **stage_args,
-            **args.of_block(),
+            **args.block_kwargs(),
             **dd,
         )
         for name, stage in stages:

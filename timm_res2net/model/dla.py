@@ -21,8 +21,10 @@ class Res2NetDlaArguments(NetworkArguments):
     base_width: float = with_default(NetworkArguments, 'base_width', 28)
     output_stride: int = argument(32, '32, the only one that DLA has.', in_weights=False)
     levels: Tuple[int, ...] = argument(
-        (1, 1, 1, 2, 3, 1), 'Depth of each of the six levels: convolutions in the first two, tree depth in the others.')
-    channels: Tuple[int, ...] = argument((16, 32, 128, 256, 512, 1024), 'Output channels of each level.')
+        (1, 1, 1, 2, 3, 1), 'Depth of each of the six levels: convolutions in the first two, tree depth in the others.',
+        in_weights=True)
+    channels: Tuple[int, ...] = argument(
+        (16, 32, 128, 256, 512, 1024), 'Output channels of each level.', in_weights=True)
     shortcut_root: bool = argument(False, 'Residual connection in the aggregation nodes.', in_weights=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Res2NetDla(Network, DLA):
             global_pool=args.global_pool,
             cardinality=args.cardinality,
             base_width=args.base_width,  # type: ignore[arg-type]
-            block=partial(Res2NetDlaBottleneck, **args.of_block()),  # type: ignore[arg-type]
+            block=partial(Res2NetDlaBottleneck, **args.block_kwargs()),  # type: ignore[arg-type]
             shortcut_root=args.shortcut_root,
             drop_rate=args.drop_rate,
             device=device,

@@ -14,7 +14,7 @@ from .arguments import check_real
 
 # the names that timm's `create_aa` takes
 AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': partial(BlurPool2d, pad_mode='constant')}
-LAYERS: Dict[str, Tuple[Callable, Tuple[str, ...]]] = {  # argument: timm's factory, the names that `layer_name` knows
+FACTORIES: Dict[str, Tuple[Callable, Tuple[str, ...]]] = {  # timm's factory, the names that `layer_name` knows
     'act_layer': (get_act_layer, ('relu', 'relu6', 'leaky_relu', 'prelu', 'silu', 'gelu', 'elu', 'celu', 'selu', 'mish',
                                   'hard_swish', 'hard_sigmoid', 'hard_mish', 'sigmoid', 'tanh', 'identity')),
     'norm_layer': (get_norm_layer, ('batchnorm2d', 'groupnorm', 'groupnorm1', 'layernorm2d', 'rmsnorm2d',
@@ -62,7 +62,7 @@ def layer_name(name: str, value: Any) -> Any:
         name: `act_layer`, `norm_layer`, `aa_layer` or `attn_layer`.
         value: A class or a partial.
     """
-    getter, names = LAYERS[name]
+    getter, names = FACTORIES[name]
     named = {n: getter(n) for n in names}
     same = [n for n, layer in named.items() if layer is value]
     if value in vars(nn).values():  # timm wraps some of torch's activations under the same name

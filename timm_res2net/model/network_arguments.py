@@ -15,8 +15,8 @@ _POOLS = ('avg', 'max', 'avgmax', 'catavgmax', 'fast', 'fastavg', 'fastmax', 'fa
 @dataclass(frozen=True)
 class NetworkArguments(BlockArguments):
     """What every network takes."""
-    num_classes: int = argument(1000, 'Classes, 0 for pooled features.')
-    in_chans: int = argument(3, 'Input channels.')
+    num_classes: int = argument(1000, 'Classes, 0 for pooled features.', in_weights=True)
+    in_chans: int = argument(3, 'Input channels.', in_weights=True)
     output_stride: int = argument(
         32, '32, 16 or 8: stages beyond it trade their stride for dilation.', in_weights=False)
     global_pool: str = argument(
@@ -37,13 +37,13 @@ class NetworkArguments(BlockArguments):
 @dataclass(frozen=True)
 class StageArguments(NetworkArguments):
     """What the networks of ResNet's form take; the number of stages is that of the default `channels`."""
-    layers: Tuple[int, ...] = argument(None, 'Blocks of each stage.')
+    layers: Tuple[int, ...] = argument(None, 'Blocks of each stage.', in_weights=True)
     channels: Tuple[int, ...] = argument(
-        (64, 128, 256, 512), 'Planes of each stage; its output has four times as many channels.')
-    down_kernel_size: int = argument(1, "Kernel of the shortcut's strided convolution.")
-    avg_down: bool = argument(False, 'Average pool before a 1x1 convolution in the shortcut.')
+        (64, 128, 256, 512), 'Planes of each stage; its output has four times as many channels.', in_weights=True)
+    down_kernel_size: int = argument(1, "Kernel of the shortcut's strided convolution.", in_weights=True)
+    avg_down: bool = argument(False, 'Average pool before a 1x1 convolution in the shortcut.', in_weights=True)
     act_layer: LayerType = argument('relu', "Activation, by timm's name or class.", in_weights=False)
-    norm_layer: LayerType = argument('batchnorm2d', "Norm, by timm's name or class.")
+    norm_layer: LayerType = argument('batchnorm2d', "Norm, by timm's name or class.", in_weights=True)
     aa_layer: Optional[LayerType] = argument(
         None, "Anti-aliasing (`'blur'`, `'blurpc'`, `'avg'`) wherever the stem pool or a block has a stride.",
         in_weights=False)
@@ -73,7 +73,7 @@ class StageArguments(NetworkArguments):
         check_real('drop_path_rate', self.drop_path_rate, 0, 1)
         check_real('drop_block_rate', self.drop_block_rate, 0, 1)
 
-    def of_stages(self, device, dtype) -> Dict[str, Any]:
+    def stage_kwargs(self, device, dtype) -> Dict[str, Any]:
         """The arguments of timm's stages, with layers as what makes them."""
         return dict(
             layers=self.layers,

@@ -44,11 +44,15 @@ class Network(nn.Module):
 @dataclass(frozen=True)
 class Res2NetArguments(StageArguments):
     """The arguments of `Res2Net`, checked; what may be given as None is settled afterwards."""
-    depth: Optional[int] = argument(None, '26, 50, 101, 152 or 200; 50 if `layers` is not given either.')
-    stem_type: str = argument('', "`''` (7x7 convolution), `'deep'` (three 3x3) or `'deep_tiered'`.")
+    depth: Optional[int] = argument(
+        None, '26, 50, 101, 152 or 200; 50 if `layers` is not given either.', in_weights=True)
+    stem_type: str = argument(
+        '', "`''` (7x7 convolution), `'deep'` (three 3x3) or `'deep_tiered'`.", in_weights=True)
     stem_width: int = argument(
-        None, "Channels of a deep stem's first convolutions, 32 by default. The 7x7 stem is always 64 wide.")
-    replace_stem_pool: bool = argument(False, "Strided 3x3 convolution instead of the stem's max pool.")
+        None, "Channels of a deep stem's first convolutions, 32 by default. The 7x7 stem is always 64 wide.",
+        in_weights=True)
+    replace_stem_pool: bool = argument(
+        False, "Strided 3x3 convolution instead of the stem's max pool.", in_weights=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,10 +109,10 @@ class Res2Net(Network, ResNet):
             replace_stem_pool=args.replace_stem_pool,
             drop_rate=args.drop_rate,
             zero_init_last=args.zero_init_last,
-            block_args=args.of_block(),
+            block_args=args.block_kwargs(),
             device=device,
             dtype=dtype,
-            **args.of_stages(device, dtype),
+            **args.stage_kwargs(device, dtype),
         )
         self.in_chans = args.in_chans
         self.first_block = args.first_block

@@ -6,7 +6,7 @@ from typing import Any, Dict
 from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from torch import nn
 
-from ..model.layers import LAYERS, layer_name
+from ..model.layers import FACTORIES, layer_name
 from ..model.variants import VARIANTS
 from .checkpoint import CheckpointError
 from .loading import checkpoint_filter_fn
@@ -23,7 +23,8 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
 
     Args:
         name: Of the variant.
-        pretrained: Load the weights of the variant's pretrained cfg.
+        pretrained: Load the weights of the variant's pretrained cfg, with as many classes as they have unless `kwargs`
+            say otherwise.
         kwargs: The caller's arguments, which win over the variant's.
 
     Returns:
@@ -37,6 +38,8 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     cls = VARIANTS[name].cls
     arguments = with_arguments(name, kwargs)
     cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
+    if pretrained and cfg.num_classes is not None:  # the head of the weights, where nothing else is asked for
+        arguments.setdefault('num_classes', cfg.num_classes)
     local = cfg.file if pretrained and not cfg.state_dict and cfg.source != 'hf-hub' else None
     if local:  # read it here: timm's own torch.load knows no .pdparams
         overlay = dict(state_dict=read_checkpoint(local).state, source=None, custom_load=False)
@@ -78,4 +81,4 @@ def _json_ready(name: str, value: Any) -> Any:
         return int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, (list, tuple)):
         return list(value)
-    return layer_name(name, value) if callable(value) and name in LAYERS else value
+    return layer_name(name, value) if callable(value) and name in FACTORIES else value

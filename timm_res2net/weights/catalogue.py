@@ -27,6 +27,7 @@ class Weights:
         dataset: What they were trained and measured on.
         license: Its id on the Hub.
         source: Where weights and accuracy come from, in words.
+        num_classes: Classes, None for as many as the variant has.
         data: Preprocessing where it differs from the variant's, as in timm's cfgs.
         label_names: Names of the classes, None for ImageNet's.
     """
@@ -39,6 +40,7 @@ class Weights:
     dataset: str = 'imagenet-1k'
     license: str = 'apache-2.0'
     source: str = ''
+    num_classes: Optional[int] = None
     data: Dict[str, Any] = field(default_factory=dict)
     label_names: Optional[List[str]] = None
 

@@ -43,5 +43,6 @@ def _cfg(name: str, weights: Optional[Weights]) -> Dict[str, Any]:
     )
     if weights is not None:
         cfg.update(
+            num_classes=arguments['num_classes'] if weights.num_classes is None else weights.num_classes,
             hf_hub_id=weights.hf_hub_id or None, file=weights.file or None, label_names=weights.label_names)
     return cfg
