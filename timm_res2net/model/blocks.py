@@ -160,7 +160,8 @@ class Res2NetBottleneck(Res2NetBlock):
             downsample: The shortcut's projection, None for the identity; its presence marks a stage's first block.
             reduce_first: Must be 1; SENet-154's halved first convolution has no counterpart here.
             dilation: Dilation of the stage.
-            first_dilation: Dilation of this block's 3x3 convolutions, the previous stage's in a first block.
+            first_dilation: Dilation before this block, the previous stage's in a first block: that of its 3x3
+                convolutions unless its stride, if it was traded for dilation, stood before them.
             drop_block: Makes the DropBlock layer that acts on the concatenation.
             drop_path: Stochastic depth of the branch.
             **arguments: `scale`, `base_width`, .. as `BlockArguments` declares them.
@@ -175,7 +176,7 @@ class Res2NetBottleneck(Res2NetBlock):
             planes * self.expansion,
             args,
             stride=stride,
-            dilation=first_dilation,
+            dilation=first_dilation if args.stride_position == 'split' else dilation,
             is_first=stride > 1 or downsample is not None,
             downsamples=stride > 1 or first_dilation != dilation,
             act_layer=act_layer,
