@@ -234,11 +234,13 @@ class Literal:
         else:
             x = self.stem(x)
             maps = [x, *self.stages(
-                self.stem_pool(x), [f'layer{i}' for i in (1, 2, 3, 4)], (1, 2, 2, 2), 4, self.resnet_stage, a['exact_dilation'])]
+                self.stem_pool(x), [f'layer{i}' for i in (1, 2, 3, 4)], (1, 2, 2, 2), 4, self.resnet_stage,
+                a['exact_dilation'])]
         return maps, self.head(maps[-1])
 
     def head(self, x):
         pool = self.a['global_pool']
         mean, most = x.mean((2, 3)), x.amax((2, 3))
-        x = {'avg': mean, 'max': most, 'avgmax': (mean + most) / 2, 'catavgmax': torch.cat([mean, most], 1), '': x}[pool]
+        both = torch.cat([mean, most], 1)
+        x = {'avg': mean, 'max': most, 'avgmax': (mean + most) / 2, 'catavgmax': both, '': x}[pool]
         return x @ self.w['fc.weight'].flatten(1).t() + self.w['fc.bias'] if self.a['num_classes'] else x

@@ -135,9 +135,9 @@ def _plain(field: Field, module: Optional[nn.Module], dilation: int = 1) -> Fiel
         padding = cast(Tuple[int, int], module.padding)
         field = field.through(module.kernel_size[0], module.stride[0], padding[0], module.dilation[0])
     elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
-        kernel, stride, padding = (
+        kernel, step, outside = (
             v[0] if isinstance(v, tuple) else v for v in (module.kernel_size, module.stride, module.padding))
-        field = field.through(kernel, stride, padding * dilation, dilation)
+        field = field.through(kernel, step, outside * dilation, dilation)
     elif isinstance(module, BlurPool2d):
         field = field.through(
             module.filt_size, module.stride, cast(List[int], module.padding)[0] * dilation, dilation)

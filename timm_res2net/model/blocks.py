@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, List, Optional, Type, cast
 
 import torch
 from timm.layers import LayerType, create_aa
+from timm.models import checkpoint_seq
 from torch import nn
 
 from .arguments import check_width
@@ -243,6 +244,7 @@ class Res2NetDlaBottleneck(Res2NetBlock):
             device=device,
             dtype=dtype,
         )
+        self.grad_checkpointing = False
 
     def forward(
             self,
@@ -252,6 +254,9 @@ class Res2NetDlaBottleneck(Res2NetBlock):
     ) -> torch.Tensor:
         if shortcut is None:
             shortcut = x
-        x = self.residual(x)
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            x = checkpoint_seq([self.residual], x)
+        else:
+            x = self.residual(x)
         x += shortcut
         return self.act3(x)

@@ -105,7 +105,7 @@ def _trade_stride(stage: nn.Module, before: int, after: int) -> None:
         shortcut[i] = without_stride(layer, before)
     for tree in stage.modules():
         if isinstance(tree, DlaTree):
-            tree.downsample = without_stride(tree.downsample, before)
+            tree.downsample = without_stride(tree.downsample, before)  # type: ignore[assignment]
 
 
 def _dilate_split(block: Res2NetBlock, dilation: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Tuple
 
+import torch
 from timm.models.dla import DLA
 
 from .arguments import check_bool, check_choice, check_ints
@@ -71,3 +72,10 @@ class Res2NetDla(Network, DLA):
         trade_strides(self, args.output_stride)  # timm's DLA has no dilation
         self.in_chans = args.in_chans
         self.first_block = args.first_block
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the branch of each block anew in the backward pass instead of keeping it; timm's DLA refuses."""
+        for module in self.modules():
+            if isinstance(module, Res2NetDlaBottleneck):
+                module.grad_checkpointing = enable

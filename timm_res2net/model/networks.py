@@ -24,7 +24,7 @@ class Network(nn.Module):
 
     Attributes:
         Arguments: What the constructor takes, flat.
-        out_indices: What `features_only` gives by default.
+        out_indices: What `features_only` gives by default; the last is the last that there is.
         first_block: Form of each stage's first block.
     """
     Arguments: ClassVar[Type[NetworkArguments]]
