@@ -21,10 +21,18 @@ FORMS = {
     'conv1': ('res2net_custom', {**TINY, 'stride_position': 'conv1'}),
     'paddle': ('res2net_custom', {**TINY, 'first_block': 'paddle'}),
     'dilated': ('res2net_custom', {**TINY, 'output_stride': 8}),
+    'dilated exactly': ('res2net_custom', {**TINY, 'output_stride': 8, 'exact_dilation': True}),
+    'dilated exactly, avg_down': (
+        'res2net_custom', {**TINY, 'output_stride': 8, 'exact_dilation': True, 'avg_down': True}),
+    'dilated exactly, conv1': (
+        'res2net_custom',
+        {**TINY, 'output_stride': 8, 'exact_dilation': True, 'aa_layer': 'blur', 'stride_position': 'conv1'}),
     'blur': ('res2net_custom', {**TINY, 'aa_layer': 'blur'}),
     'cifar': ('res2net23_32w_4s_cifar_custom', dict(num_classes=0, base_width=4, stem_width=4)),
     'cifar conv': ('res2next29_6c_24w_4s_cifar_custom', dict(num_classes=0, layers=(1, 1, 1), channels=(16, 16, 16))),
     'dla': ('dla60_res2net_custom', dict(num_classes=0, channels=(4, 4, 16, 16, 16, 16), base_width=16)),
+    'dla dilated': ('dla60_res2net_custom', dict(
+        num_classes=0, levels=(1, 1, 1, 1, 1, 1), channels=(4, 4, 16, 16, 16, 16), base_width=16, output_stride=8)),
 }
 
 

@@ -61,6 +61,18 @@ def test_scale_1_is_timms_resnet(arguments, name):
     assert timm_architecture(timm.create_model('res2net_custom', num_classes=2, **arguments)) == name
 
 
+@pytest.mark.parametrize('arguments', [
+    dict(num_classes=0, global_pool=''),  # impossible with the variant's 1000 classes
+    dict(norm_layer='layernorm2d'), dict(norm_layer='groupnorm1'),  # of widths that 32 groups do not divide
+], ids=str)
+def test_a_folder_tells_what_its_weights_do_not(arguments, tmp_path):
+    model = timm.create_model('res2net_custom', **TINY, **arguments).eval()
+    again = load_checkpoint(save_folder(model, tmp_path / 'saved')).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(again(x), model(x))
+
+
 def test_the_model_is_left_as_it_was():
     model = timm.create_model('res2net50_26w_4s_custom').train()
     before = {k: v.clone() for k, v in model.state_dict().items()}

@@ -21,6 +21,7 @@ from torch import nn
 
 from ..model.blocks import Res2NetBlock
 from ..model.cifar import Res2NetCifar
+from ..model.dilation import Dilated
 from ..model.dla import Res2NetDla
 from ..model.networks import Res2Net
 from .layers import find_layer
@@ -123,19 +124,23 @@ def table(layers: List[Layer]) -> str:
     return '\n'.join(lines)
 
 
-def _plain(field: Field, module: Optional[nn.Module]) -> Field:
+def _plain(field: Field, module: Optional[nn.Module], dilation: int = 1) -> Field:
     """Through a layer or a Sequential of layers; what is neither a convolution nor a pool sees a single unit."""
     if isinstance(module, nn.Sequential):
         for layer in module:
-            field = _plain(field, layer)
+            field = _plain(field, layer, dilation)
+    elif isinstance(module, Dilated):
+        field = _plain(field, module.layer, module.dilation)
     elif isinstance(module, nn.Conv2d):
         padding = cast(Tuple[int, int], module.padding)
         field = field.through(module.kernel_size[0], module.stride[0], padding[0], module.dilation[0])
     elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
-        field = field.through(*(
-            v[0] if isinstance(v, tuple) else v for v in (module.kernel_size, module.stride, module.padding)))
+        kernel, step, outside = (
+            v[0] if isinstance(v, tuple) else v for v in (module.kernel_size, module.stride, module.padding))
+        field = field.through(kernel, step, outside * dilation, dilation)
     elif isinstance(module, BlurPool2d):
-        field = field.through(module.filt_size, module.stride, cast(List[int], module.padding)[0])
+        field = field.through(
+            module.filt_size, module.stride, cast(List[int], module.padding)[0] * dilation, dilation)
     return field
 
 

@@ -6,7 +6,7 @@ value of the wrong kind.
 """
 import math
 from numbers import Integral, Real
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Iterable, Optional, Sequence, Tuple
 
 
 def check_int(name: str, value: Any, minimum: int = 1) -> int:
@@ -49,6 +49,25 @@ def check_ints(name: str, value: Any, length: Optional[int] = None) -> Tuple[int
     if length is not None and len(value) != length:
         raise ValueError(f'{name}={value!r} must have {length} entries, one per stage; it has {len(value)}.')
     return tuple(check_int(f'{name}[{i}]', v) for i, v in enumerate(value))
+
+
+def check_indices(name: str, value: Any, count: int) -> Tuple[int, ...]:
+    """Return places in a row of `count` maps, the finest first, as a tuple counted from its start.
+
+    Args:
+        value: An int n for the last n, or places in ascending order, those below 0 counted from the end.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        value = range(-int(value), 0)
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f'{name}={value!r} must be an integer or a sequence of integers.')
+    places = [check_int(f'{name}[{i}]', v, -count) for i, v in enumerate(value)]
+    if not places or max(places) >= count:
+        raise ValueError(f'{name}={value!r} must be among 0 to {count - 1}: there are {count} maps.')
+    places = [v % count for v in places]
+    if any(a >= b for a, b in zip(places, places[1:])):  # noqa: B905  of unequal length
+        raise ValueError(f'{name}={value!r} must ascend: maps come from the finest to the coarsest, each once.')
+    return tuple(places)
 
 
 def check_width(planes: int, base_width: float, cardinality: int) -> int:

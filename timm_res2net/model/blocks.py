@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, List, Optional, Type, cast
 
 import torch
 from timm.layers import LayerType, create_aa
+from timm.models import checkpoint_seq
 from torch import nn
 
 from .arguments import check_width
@@ -161,7 +162,8 @@ class Res2NetBottleneck(Res2NetBlock):
             downsample: The shortcut's projection, None for the identity; its presence marks a stage's first block.
             reduce_first: Must be 1; SENet-154's halved first convolution has no counterpart here.
             dilation: Dilation of the stage.
-            first_dilation: Dilation of this block's 3x3 convolutions, the previous stage's in a first block.
+            first_dilation: Dilation before this block, the previous stage's in a first block: that of its 3x3
+                convolutions unless its stride, if it was traded for dilation, stood before them.
             drop_block: Makes the DropBlock layer that acts on the concatenation.
             drop_path: Stochastic depth of the branch.
             **arguments: `scale`, `base_width`, .. as `BlockArguments` declares them.
@@ -176,7 +178,7 @@ class Res2NetBottleneck(Res2NetBlock):
             planes * self.expansion,
             args,
             stride=stride,
-            dilation=first_dilation,
+            dilation=first_dilation if args.stride_position == 'split' else dilation,
             is_first=stride > 1 or downsample is not None,
             downsamples=stride > 1 or first_dilation != dilation,
             act_layer=act_layer,
@@ -243,6 +245,7 @@ class Res2NetDlaBottleneck(Res2NetBlock):
             device=device,
             dtype=dtype,
         )
+        self.grad_checkpointing = False
 
     def forward(
             self,
@@ -252,6 +255,9 @@ class Res2NetDlaBottleneck(Res2NetBlock):
     ) -> torch.Tensor:
         if shortcut is None:
             shortcut = x
-        x = self.residual(x)
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            x = checkpoint_seq([self.residual], x)
+        else:
+            x = self.residual(x)
         x += shortcut
         return self.act3(x)

@@ -15,6 +15,7 @@ from torch import nn
 from .arguments import check_choice, check_int
 from .block_arguments import argument, declared, with_default
 from .blocks import Res2NetBottleneck
+from .dilation import trade_strides
 from .network_arguments import StageArguments
 from .networks import Network
 
@@ -82,7 +83,8 @@ class Res2NetCifar(Network, ResNet):
             stage_args.pop('channels'),
             stage_args.pop('layers'),
             args.stem_width,
-            output_stride=4 * args.output_stride // args.stem_stride,  # timm counts from an ImageNet stem of stride 4
+            # timm counts from an ImageNet stem of stride 4
+            output_stride=32 if args.exact_dilation else 4 * args.output_stride // args.stem_stride,
             **stage_args,
             **args.block_kwargs(),
             **dd,
@@ -90,6 +92,7 @@ class Res2NetCifar(Network, ResNet):
         for name, stage in stages:
             self.add_module(name, stage)
         self.feature_info = [dict(f, reduction=f['reduction'] // 4 * args.stem_stride) for f in feature_info]
+        trade_strides(self, args.output_stride)  # those that timm has not traded
 
         self.num_features = feature_info[-1]['num_chs']
         self.global_pool, self.fc = create_classifier(

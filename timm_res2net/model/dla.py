@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Tuple
 
+import torch
 from timm.models.dla import DLA
 
 from .arguments import check_bool, check_choice, check_ints
 from .block_arguments import argument, declared, with_default
 from .blocks import Res2NetDlaBottleneck
+from .dilation import trade_strides
 from .network_arguments import NetworkArguments
 from .networks import Network
 
@@ -19,7 +21,6 @@ from .networks import Network
 class Res2NetDlaArguments(NetworkArguments):
     """The arguments of `Res2NetDla`, checked."""
     base_width: float = with_default(NetworkArguments, 'base_width', 28)
-    output_stride: int = argument(32, '32, the only one that DLA has.', in_weights=False)
     levels: Tuple[int, ...] = argument(
         (1, 1, 1, 2, 3, 1), 'Depth of each of the six levels: convolutions in the first two, tree depth in the others.',
         in_weights=True)
@@ -30,7 +31,7 @@ class Res2NetDlaArguments(NetworkArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_head(pool_free=True)
-        check_choice('output_stride', self.output_stride, (32,))
+        check_choice('output_stride', self.output_stride, (32, 16, 8))
         self.settle(
             levels=check_ints('levels', self.levels, 6),
             channels=check_ints('channels', self.channels, 6),
@@ -59,7 +60,6 @@ class Res2NetDla(Network, DLA):
         super().__init__(
             levels=args.levels,
             channels=args.channels,
-            output_stride=args.output_stride,
             num_classes=args.num_classes,
             in_chans=args.in_chans,
             global_pool=args.global_pool,
@@ -71,5 +71,13 @@ class Res2NetDla(Network, DLA):
             device=device,
             dtype=dtype,
         )
+        trade_strides(self, args.output_stride)  # timm's DLA has no dilation
         self.in_chans = args.in_chans
         self.first_block = args.first_block
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the branch of each block anew in the backward pass instead of keeping it; timm's DLA refuses."""
+        for module in self.modules():
+            if isinstance(module, Res2NetDlaBottleneck):
+                module.grad_checkpointing = enable

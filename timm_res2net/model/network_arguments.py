@@ -40,6 +40,9 @@ class StageArguments(NetworkArguments):
     layers: Tuple[int, ...] = argument(None, 'Blocks of each stage.', in_weights=True)
     channels: Tuple[int, ...] = argument(
         (64, 128, 256, 512), 'Planes of each stage; its output has four times as many channels.', in_weights=True)
+    exact_dilation: bool = argument(
+        False, 'Dilate pools and anti-aliasing too: at every `stride`-th position a dilated network then equals the '
+               "strided one, which timm's form of it, the default, does not.", in_weights=False)
     down_kernel_size: int = argument(1, "Kernel of the shortcut's strided convolution.", in_weights=True)
     avg_down: bool = argument(False, 'Average pool before a 1x1 convolution in the shortcut.', in_weights=True)
     act_layer: LayerType = argument('relu', "Activation, by timm's name or class.", in_weights=False)
@@ -65,6 +68,7 @@ class StageArguments(NetworkArguments):
             channels=check_ints('channels', self.channels, stages),
             layers=check_ints('layers', self.layers, stages),
             avg_down=check_bool('avg_down', self.avg_down),
+            exact_dilation=check_bool('exact_dilation', self.exact_dilation),
             zero_init_last=check_bool('zero_init_last', self.zero_init_last),
         )
         check_norm(resolve_layer('norm_layer', self.norm_layer), 4 * self.channels[0])

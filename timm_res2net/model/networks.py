@@ -11,6 +11,7 @@ from torch import nn
 from .arguments import check_bool, check_choice, check_int
 from .block_arguments import argument, declared
 from .blocks import Res2NetBottleneck
+from .dilation import trade_strides
 from .fold import fold_norms
 from .layers import resolve_layer
 from .network_arguments import NetworkArguments, StageArguments
@@ -23,7 +24,7 @@ class Network(nn.Module):
 
     Attributes:
         Arguments: What the constructor takes, flat.
-        out_indices: What `features_only` gives by default.
+        out_indices: What `features_only` gives by default; the last is the last that there is.
         first_block: Form of each stage's first block.
     """
     Arguments: ClassVar[Type[NetworkArguments]]
@@ -102,7 +103,7 @@ class Res2Net(Network, ResNet):
             Res2NetBottleneck,  # type: ignore[arg-type]  # timm's hints name its own blocks only
             num_classes=args.num_classes,
             in_chans=args.in_chans,
-            output_stride=args.output_stride,
+            output_stride=32 if args.exact_dilation else args.output_stride,
             global_pool=args.global_pool,
             stem_type=args.stem_type,
             stem_width=args.stem_width,
@@ -114,5 +115,6 @@ class Res2Net(Network, ResNet):
             dtype=dtype,
             **args.stage_kwargs(device, dtype),
         )
+        trade_strides(self, args.output_stride)  # those that timm has not traded
         self.in_chans = args.in_chans
         self.first_block = args.first_block

@@ -6,6 +6,7 @@ from typing import Any, Dict
 from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from torch import nn
 
+from ..model.arguments import check_indices
 from ..model.layers import FACTORIES, layer_name
 from ..model.variants import VARIANTS
 from .checkpoint import CheckpointError
@@ -37,6 +38,8 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     """
     cls = VARIANTS[name].cls
     arguments = with_arguments(name, kwargs)
+    if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
+        arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
     cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
     if pretrained and cfg.num_classes is not None:  # the head of the weights, where nothing else is asked for
         arguments.setdefault('num_classes', cfg.num_classes)

@@ -130,8 +130,11 @@ def _as_hinted(found: Architecture, name: str, hint: Mapping[str, Any]) -> Any:
     cls, defaults = VARIANTS[name][:2]
     known = complete(cls, {})
     given = {k: v for k, v in hint.items() if k in known or k == 'depth'}
+    given['num_classes'] = found.arguments['num_classes']  # a pool may be impossible with the variant's
     arguments = with_arguments(name, given)
     full = complete(cls, arguments)
+    if 'norm_layer' in found.arguments and full['norm_layer'] != 'batchnorm2d':  # which one the weights do not tell
+        found = dataclasses.replace(found, arguments={**found.arguments, 'norm_layer': full['norm_layer']})
     paddle_lost = found.arguments['first_block'] == 'paddle' != full['first_block']
     if paddle_lost or not matches(found, cls, arguments, visible_only=True):
         return None
