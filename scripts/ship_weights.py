@@ -1,8 +1,9 @@
 """Put the weights of a finished training into the package: `python scripts/ship_weights.py RUN NAME.TAG DATA`.
 
-RUN is the output folder of timm's train.py, run with a recipe of scripts/recipes. The last epoch's weights, averaged
-(EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/shipped/NAME.TAG.safetensors, and a JSON
-file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not finished.
+RUN is the output folder of timm's train.py, run with a recipe of timm_res2net/docs/recipes. The last epoch's weights,
+averaged (EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/shipped/NAME.TAG.safetensors, and a
+JSON file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not
+finished.
 """
 import argparse
 import datetime
@@ -40,7 +41,7 @@ def main() -> int:
     parser.add_argument('run', type=Path, metavar='RUN')
     parser.add_argument('name', metavar='NAME.TAG')
     parser.add_argument('data', type=Path, metavar='DATA')
-    parser.add_argument('--recipe', type=Path, default=ROOT / 'scripts/recipes/cifar100_res2net23.yaml')
+    parser.add_argument('--recipe', type=Path, default=ROOT / 'timm_res2net/docs/recipes/cifar100_res2net23.yaml')
     args = parser.parse_args()
     run = yaml.safe_load((args.run / 'args.yaml').read_text())
     recipe = yaml.safe_load(args.recipe.read_text())

@@ -5,8 +5,9 @@ an `EXAMPLE`, `add_arguments(parser)` and `run(args) -> exit code`. What needs t
 answers at once.
 """
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import List, Optional
+from typing import Iterator, List, Optional
 
 COMMANDS = {
     'list': 'variants and their weights: sizes, accuracies, licenses',
@@ -41,5 +42,18 @@ def needs_no_torch() -> bool:
     if arguments is None:
         return False
     first = arguments[0] if arguments else '--help'
-    return first in ('-h', '--help', '--version', *LIGHT) or (
-        first in COMMANDS and not {'-h', '--help'}.isdisjoint(arguments))
+    if first in COMMANDS:
+        return first in LIGHT or not {'-h', '--help'}.isdisjoint(arguments)
+    return first in ('-h', '--help', '--version') or not Path(first).exists()  # or it is a script
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """While torch is imported: Ctrl-C ends a command, but not a script, with a word instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (own_arguments() or [''])[0] not in COMMANDS:
+            raise
+        print('stopped', file=sys.stderr)
+        sys.exit(130)
