@@ -6,7 +6,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Mapping
 
 import torch
 
@@ -17,8 +17,17 @@ NEEDED = ('pyproject.toml', 'setup.cfg', 'setup.py', 'README.md', 'LICENSE', 'MA
 @dataclasses.dataclass(frozen=True)
 class Installed:
     """An environment with the wheel; its libraries are those of the environment that runs the tests."""
-    python: Path
-    env: Dict[str, str]  # of a process that a user starts there
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / 'bin' / 'python'
+
+    def environ(self, base: Mapping[str, str] = os.environ) -> Dict[str, str]:
+        """Environment variables of a process that its user starts."""
+        gone = ('PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV', 'RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
+        path = f'{self.folder / "bin"}:{os.environ["PATH"]}'
+        return {**{k: v for k, v in base.items() if k not in gone}, 'PATH': path}
 
 
 def source(folder: Path) -> Path:
@@ -41,7 +50,9 @@ def install(folder: Path, wheel: Path) -> Installed:
     """The wheel in a new environment, where the libraries of this one come after it on the path."""
     subprocess.run([sys.executable, '-m', 'venv', str(folder)], check=True)
     python = folder / 'bin' / 'python'
-    subprocess.run([python, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', str(wheel)], check=True)
+    pip = [python, '-m', 'pip', '--quiet']
+    subprocess.run([*pip, 'install', '--no-deps', '--no-index', str(wheel)], check=True)
+    subprocess.run([*pip, 'uninstall', '--yes', 'setuptools', 'pip'], check=True)  # older ones than the libraries want
     ask = [python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))']
     site = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
     libraries = dict.fromkeys([sysconfig.get_path('purelib'), str(Path(torch.__file__).parents[1])])
@@ -51,6 +62,4 @@ def install(folder: Path, wheel: Path) -> Installed:
     torchrun = folder / 'bin' / 'torchrun'
     torchrun.write_text(f'#!/bin/sh\nexec {python} -m torch.distributed.run "$@"\n')
     torchrun.chmod(0o755)
-    gone = ('PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV', 'RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
-    env = {k: v for k, v in os.environ.items() if k not in gone}
-    return Installed(python, {**env, 'PATH': f'{folder / "bin"}:{os.environ["PATH"]}'})
+    return Installed(folder)
