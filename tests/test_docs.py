@@ -1,7 +1,7 @@
 """README and documentation: every block runs as written from an installed wheel, every link and path exists.
 
-The wheel is in an environment of its own (helpers/wheel.py), the checkout is not on its path, and the folder is empty but
-for what a page's reader has: pictures, a data set, a file of weights.
+The wheel is in an environment of its own (helpers/wheel.py), the checkout is not on its path, and the folder is empty
+but for what a page's reader has: pictures, a data set, a file of weights.
 """
 import configparser
 import json

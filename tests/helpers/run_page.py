@@ -3,7 +3,7 @@
 Python blocks share one namespace, as a notebook's cells do. Commands run one by one, as a reader would type them, but
 for what the machine of a test has not got: eight GPUs become one process on a CPU, ImageNet a few pictures, and so
 epochs and sizes become small. timm's scripts are in TIMM_SCRIPTS; without it their commands are left out. So is the
-setting up of an environment: this one is what it would have led to, and holds the installed package, never the checkout.
+setting up of an environment: this one is what it would have led to, and holds the installed package, not the checkout.
 The last line printed is {command: output} in JSON.
 """
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 TIMM_SCRIPTS = os.environ.get('TIMM_SCRIPTS')
 BLOCK = re.compile(r'^```(python|sh)\n(.*?)^```', flags=re.M | re.S)
-SETUP = "python3 -m venv .venv && .venv/bin/pip install "
+SETUP = 'python3 -m venv .venv && .venv/bin/pip install '
 SMALL = '--device cpu --img-size 64 --batch-size 2 --workers 1 --amp-dtype bfloat16'
 
 
