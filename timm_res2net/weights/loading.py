@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..model.cifar import Res2NetCifar
-from ..model.data_cfg import SOURCE_KEYS, for_channels
+from ..model.data_cfg import SOURCE_KEYS, Origin, for_channels
 from ..model.variants import VARIANTS, variant_of
 from ..model.wrappers import unwrapped
 from .architecture import Architecture, read_architecture
@@ -74,6 +74,8 @@ def load_checkpoint(
         check(checkpoint, network)
     network.load_state_dict(checkpoint.state)
     network.checkpoint_info = info
+    if model is None:
+        network.origin = Origin.of(network, checkpoint.path)
     _logger.log(logging.WARNING if info.assumed else logging.INFO, f'{path}: {info}')
     return network if model is None else model
 
