@@ -1,14 +1,18 @@
 """What a command does with the model that it is given: name, file or folder become a network with class names."""
+import ast
 import difflib
 import json
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import timm
-from timm.data import ImageNetInfo
+import torch
+from PIL import Image
+from timm.data import ImageNetInfo, create_transform
 from timm.models import is_model_pretrained
 
 from .. import deploy
+from ..deploy.preprocessing import data_config, image_mode
 from ..hub.errors import HubError, hub_errors
 from ..model import data_cfg
 from ..weights import load_checkpoint
@@ -16,7 +20,7 @@ from .command_line import Refusal, warn
 
 CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
 EXPORTED = tuple(dict.fromkeys(deploy.FORMATS.values()))
-NAMES = 'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder'  # for the help of commands
+NAMES = 'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder'
 
 
 def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwargs: Any) -> Any:
@@ -101,12 +105,15 @@ def _create(name: str, pretrained: bool, kwargs: Any) -> Any:
     return model
 
 
+def count_classes(model: Any) -> int:
+    """Classes of a network or of an exported file, 0 without a classifier."""
+    return model.metadata['num_classes'] if isinstance(model, deploy.Deployed) else model.num_classes
+
+
 def class_names(model: Any) -> List[str]:
     """Names of the classes of a network or of an exported file: its own, ImageNet's for 1000 classes, or numbers."""
-    if isinstance(model, deploy.Deployed):
-        names, count = model.labels, model.metadata['num_classes']
-    else:
-        names, count = data_cfg.class_names(model), model.num_classes
+    count = count_classes(model)
+    names = model.labels if isinstance(model, deploy.Deployed) else data_cfg.class_names(model)
     if names:
         described = (getattr(model, 'pretrained_cfg', None) or {}).get('label_descriptions') or {}
         return [described.get(n, n) for n in names]
@@ -116,12 +123,14 @@ def class_names(model: Any) -> List[str]:
     return [f'class {i}' for i in range(count)]
 
 
-def read_class_names(file: Path) -> List[str]:
-    """Class names in the order of the classes: one a line, or a JSON list.
+def read_class_names(file: Optional[Path]) -> Optional[List[str]]:
+    """Class names in the order of the classes, one a line or a JSON list; None without a file.
 
     Raises:
         Refusal: The file cannot be read, or holds no names.
     """
+    if file is None:
+        return None
     try:
         text = file.read_text(encoding='utf-8')
         names = json.loads(text) if text.lstrip().startswith('[') else text.splitlines()
@@ -132,20 +141,48 @@ def read_class_names(file: Path) -> List[str]:
     return names
 
 
-def name_classes(model: Any, file: Optional[Path]) -> None:
-    """Give a network, or a loaded exported file, the class names of a file, if there is one.
+def name_classes(model: Any, names: Optional[List[str]]) -> None:
+    """Give a network or a loaded exported file the names of its classes, if there are any.
 
     Raises:
-        Refusal: The file cannot be read, or it has not one name a class.
+        Refusal: There is not one name a class.
     """
-    if file is None:
+    if names is None:
         return
-    names = read_class_names(file)
-    exported = isinstance(model, deploy.Deployed)
-    count = model.metadata['num_classes'] if exported else model.num_classes
-    if len(names) != count:
-        raise Refusal(f'--class-names {file}: {len(names)} names, the model has {count} classes')
-    if exported:
+    if len(names) != count_classes(model):
+        raise Refusal(f'--class-names: {len(names)} names, the model has {count_classes(model)} classes')
+    if isinstance(model, deploy.Deployed):
         model.labels = names
     else:
         model.pretrained_cfg.update(label_names=names, label_descriptions=None)
+
+
+def input_of(model: Any) -> Tuple[Callable[[Image.Image], torch.Tensor], str]:
+    """What makes the input of a network or an exported file of a picture, and PIL's mode of the picture.
+
+    Raises:
+        ValueError: It takes other channels than pictures have.
+    """
+    if isinstance(model, deploy.Deployed):
+        return model.transform, image_mode(model.metadata['data_config'])
+    config = data_config(model)
+    mode = image_mode(config)
+    return create_transform(**config), mode
+
+
+def key_values(pairs: List[str]) -> Dict[str, Any]:
+    """The arguments of `--model-kwargs KEY=VALUE ..`, values as Python writes them, else text, as in timm's scripts.
+
+    Raises:
+        Refusal: One of them is not KEY=VALUE.
+    """
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition('=')
+        if not equals or not key.isidentifier():
+            raise Refusal(f'--model-kwargs {pair}: it must be KEY=VALUE')
+        try:
+            found[key] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            found[key] = value
+    return found

@@ -108,7 +108,7 @@ def read_pixels(
                 raise ValueError(f'images: {error}') from error
             unreadable.append(str(error))
     if not pixels:
-        raise ValueError(f'images={str(images)!r}: none of them can be read.')
+        raise ValueError(f'images={str(images)!r}: none of them can be read, such as {(unreadable or [""])[0]}.')
     return torch.stack(pixels)
 
 
