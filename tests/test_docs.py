@@ -10,15 +10,18 @@ import pickle
 import re
 import runpy
 import subprocess
+from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import timm
+import torch
 from literal_networks import Foreign
 from PIL import Image
 from run_page import blocks
 from timm.models import save_for_hf
+from timm.utils import CheckpointSaver
 
 import timm_res2net
 from timm_res2net.commands import COMMANDS
@@ -50,6 +53,15 @@ def published(hub, tmp_path):
         hub.put_repo(f'timm/{repo}', {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
 
 
+def trained(folder):
+    """What timm's train.py leaves."""
+    model = timm.create_model('test_res2net_custom', num_classes=2)
+    args = Namespace(model='test_res2net_custom', num_classes=2, data_dir='IMAGENET')
+    folder.mkdir(parents=True)
+    saver = CheckpointSaver(model, torch.optim.SGD(model.parameters()), args=args, checkpoint_dir=str(folder))
+    saver.save_checkpoint(0, metric=50.)
+
+
 @pytest.fixture
 def place(paddle_file, tmp_path):
     """A folder that has what a reader has, and nothing of the checkout."""
@@ -60,6 +72,7 @@ def place(paddle_file, tmp_path):
 
     place = tmp_path / 'place'
     place.mkdir()
+    trained(place / 'output/train/EXPERIMENT')
     (place / paddle_file.name).symlink_to(paddle_file)
     pictures(place / 'FOLDER', 8, 40)
     (place / 'FOLDER/0.png').rename(place / 'photo.jpg')
@@ -96,7 +109,7 @@ def test_pages(name, run_page, published):
 
 @pytest.mark.ecosystem
 @pytest.mark.parametrize('name', ECOSYSTEM)
-def test_pages_with_other_libraries(name, run_page):
+def test_pages_with_other_libraries(name, run_page, published):
     run_page(name)
 
 
