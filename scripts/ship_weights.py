@@ -19,11 +19,11 @@ import safetensors.torch
 import timm
 import torch
 import yaml
-from evaluate import evaluate
 from evidence import history
-from machine import processor
 
 import timm_res2net
+from timm_res2net.commands.evaluate import evaluate
+from timm_res2net.deploy.benchmark.machine import processor
 from timm_res2net.weights.catalogue import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +56,8 @@ def main() -> int:
         model = timm.create_model(args.name.split('.')[0], num_classes=recipe['num_classes'])
         timm_res2net.load_checkpoint(args.run / 'last.pth.tar', model, use_ema=averaged)
         measured[averaged] = model, evaluate(model.eval(), args.data)
+        if measured[averaged][1]['failures']:
+            raise ValueError(measured[averaged][1]['failures'][0]['error'])
         print('averaged' if averaged else 'last', measured[averaged][1])
     averaged = measured[True][1]['top1'] >= measured[False][1]['top1']
     model, result = measured[averaged]

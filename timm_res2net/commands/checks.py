@@ -1,6 +1,9 @@
-"""What commands refuse at the start, before anything is loaded or computed, since it would fail at the end."""
+"""What commands refuse at the start, since it would fail at the end; pictures that are written whole or not at all."""
 import importlib.util
+import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from .command_line import Refusal, free_output
 
@@ -19,3 +22,11 @@ def check_picture(option: str, path: Path) -> None:
     if path.suffix.lower().removeprefix('.') not in known:
         raise Refusal(f'{option} {path} must end in one of {", ".join(f".{suffix}" for suffix in sorted(known))}')
     free_output(path, overwrite=True)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write matplotlib's figure; an interrupted one leaves no file."""
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.absolute().parent) as scratch:
+        part = Path(scratch) / path.name
+        figure.savefig(part)
+        os.replace(part, path)

@@ -117,6 +117,8 @@ def draw(rows: List[Dict[str, Any]], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
+
+    from .checks import save_picture
     columns = 1 + len(rows[0]['maps'])
     figure, axes = plt.subplots(len(rows), columns, figsize=(2.6 * columns, 2.9 * len(rows)), dpi=120, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
@@ -129,4 +131,4 @@ def draw(rows: List[Dict[str, Any]], path: Path) -> None:
         for panel in line:
             panel.axis('off')
     figure.tight_layout()
-    figure.savefig(path)
+    save_picture(figure, path)

@@ -107,6 +107,8 @@ def plot(fields: Dict[str, List['Layer']], effective: Dict[str, 'torch.Tensor'],
     import torch
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
+
+    from .checks import save_picture
     columns = 1 + len(effective)
     figure, axes = plt.subplots(1, columns, figsize=(4.5 + 3.2 * len(effective), 3.4), dpi=120, squeeze=False,
                                 gridspec_kw={'width_ratios': [1.5] + [1] * len(effective)})
@@ -121,4 +123,4 @@ def plot(fields: Dict[str, List['Layer']], effective: Dict[str, 'torch.Tensor'],
         panel.set_title(name, fontsize=7)
         panel.axis('off')
     figure.tight_layout()
-    figure.savefig(path)
+    save_picture(figure, path)

@@ -1,4 +1,4 @@
-"""The results of scripts/benchmark.py as Markdown and as a plot."""
+"""The results of the benchmark as Markdown and as a plot."""
 import sys
 from pathlib import Path
 from typing import Any, Dict, List
@@ -83,5 +83,3 @@ def plot(result: Dict[str, Any], path: Path) -> None:
     axes.spines[['top', 'right']].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, metadata={'Software': None})
-
-
