@@ -1,8 +1,8 @@
 """The commands of `timm-res2net`, which `python -m timm_res2net` is too: a thin file each.
 
-A command is a row of `COMMANDS` and a module of this folder by its name (`-` becomes `_`) with a docstring for its help,
-an `EXAMPLE`, `add_arguments(parser)` and `run(args) -> exit code`. What needs torch is imported in `run`, so that help
-answers at once.
+A command is a row of `COMMANDS` and a module of this folder by its name (`-` becomes `_`) with a docstring for its
+help, an `EXAMPLE`, `add_arguments(parser)` and `run(args) -> exit code`. What needs torch is imported in `run`, so that
+help answers at once.
 """
 import sys
 from contextlib import contextmanager

@@ -26,8 +26,8 @@ class Refusal(Exception):
 def run_command(name: str, arguments: Sequence[str]) -> int:
     """Run a command and return its exit code.
 
-    0: done. 1: done in part or found wanting (an unreadable image among many, an export that does not agree). 2: nothing
-    could be done. 130: stopped by Ctrl-C. 141: whoever read the output has gone.
+    0: done. 1: done in part or found wanting (an unreadable image among many, an export that does not agree). 2:
+    nothing could be done. 130: stopped by Ctrl-C. 141: whoever read the output has gone.
 
     Raises:
         SystemExit: argparse's, after help or wrong usage.

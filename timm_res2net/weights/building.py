@@ -73,7 +73,8 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
         model.pretrained_cfg.update({k: overlay.get(k) for k in OF_THE_WEIGHTS})
     if pretrained and isinstance(model, Network):
         tag = model.pretrained_cfg.get('tag')
-        model.origin = Origin.of(model, f'{name}.{tag}' if tag else cfg.hf_hub_id or cfg.file or name)
+        network: Any = model
+        network.origin = Origin.of(model, f'{name}.{tag}' if tag else cfg.hf_hub_id or cfg.file or name)
         model.pretrained_cfg.update(own_cfg(model))  # with a new head
     model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in _RUNTIME}
     return model

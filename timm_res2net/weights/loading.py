@@ -62,9 +62,18 @@ def load_checkpoint(
     """
     if model is not None and (variant is not None or kwargs):
         raise TypeError('load_checkpoint takes either a model, or a variant and arguments to build one from.')
-    checkpoint = read_checkpoint(path, use_ema)
+    return load_read(read_checkpoint(path, use_ema), model, variant, **kwargs)
+
+
+def load_read(
+        checkpoint: Checkpoint,
+        model: Optional[nn.Module] = None,
+        variant: Optional[str] = None,
+        **kwargs,
+) -> nn.Module:
+    """`load_checkpoint` of a file that has been read."""
     network: Any = unwrapped(model)
-    with _naming(path):
+    with _naming(checkpoint.path):
         checkpoint = rename(checkpoint)
         if network is None:
             info = _recognise(checkpoint, variant)
@@ -76,7 +85,7 @@ def load_checkpoint(
     network.checkpoint_info = info
     if model is None:
         network.origin = Origin.of(network, checkpoint.path)
-    _logger.log(logging.WARNING if info.assumed else logging.INFO, f'{path}: {info}')
+    _logger.log(logging.WARNING if info.assumed else logging.INFO, f'{checkpoint.path}: {info}')
     return network if model is None else model
 
 
