@@ -80,7 +80,7 @@ def gather(paths: List[str]) -> List[Tuple[str, 'Source']]:
         Refusal: There are no images.
     """
     from ..model.images import bundled
-    images = list(_listed(paths)) if paths else list(bundled())
+    images: List[Tuple[str, Source]] = [*(_listed(paths) if paths else bundled())]
     if not images:
         raise Refusal(f'no images found in {", ".join(paths)}')
     return images

@@ -1,4 +1,4 @@
-"""The parts of the benchmark, a function each; inference is in `paths.py`. Weights are random, as times need no others."""
+"""The parts of the benchmark, a function each (inference: `paths.py`). Weights are random."""
 import argparse
 import datetime
 import functools

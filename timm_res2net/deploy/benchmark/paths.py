@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import timm
 import torch
@@ -31,7 +31,7 @@ def channels_last(x):
     return x.to(memory_format=torch.channels_last)
 
 
-def interleave(paths: Dict[str, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[str, float]:
+def interleave(paths: Mapping[Any, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[str, float]:
     """Median milliseconds of each path, all taken in turns for `seconds` and at least `least` times.
 
     A turn is one call to warm caches and threads up after the others, then three that count, or one if it is slow.
@@ -65,14 +65,14 @@ def eager(model: nn.Module, dtype: torch.dtype = torch.float32, last: bool = Tru
 
 
 def compiled(model: nn.Module) -> BatchFunction:
-    model = torch.compile(channels_last(copy.deepcopy(model)), dynamic=False)
-    return lambda x: model(channels_last(x))
+    fast: Any = torch.compile(channels_last(copy.deepcopy(model)), dynamic=False)
+    return lambda x: fast(channels_last(x))
 
 
 def exported(model: nn.Module, folder: Path, format: str, precision: str, batches: Sequence[int]) -> BatchFunction:
     """Our export; AOTInductor's once for one image and once for several."""
     pixels = torch.randint(0, 256, (32, 3, *image_size(model)), dtype=torch.uint8)
-    files = {}
+    files: Dict[Any, Any] = {}
     for batch in sorted({1, min(8, max(batches))}) if format == 'aotinductor' else [None]:
         file = folder / f'{format}-{precision}-{batch}{FORMATS[format]}'
         export(model, file, format, precision, batch_size=batch, images=pixels, calibration=32)
@@ -170,7 +170,8 @@ def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
         paths = cpu_paths(args, Path(folder), skipped)
         if not any(paths.values()):
             raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
-        size = timm.get_pretrained_cfg(args.ours).input_size[1:]
+        cfg: Any = timm.get_pretrained_cfg(args.ours)
+        size = cfg.input_size[1:]
         for batch in args.batch:
             x = torch.randn(batch, 3, *size)
             every = {f'{p}|{name}': functools.partial(f, x) for p, named in paths.items() for name, f in named.items()}
@@ -197,7 +198,10 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
         torch.cuda.current_stream().wait_stream(stream)
         with torch.cuda.graph(graph):
             model(x)
-        return lambda: (graph.replay(), model, x)[0]  # the graph reads their memory without holding it
+
+        def replay(held=(model, x)):  # the graph reads their memory without holding it
+            graph.replay()
+        return replay
 
     for batch in args.batch:
         every: Dict[str, Callable[[], Any]] = {}
@@ -210,7 +214,7 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
                     if 'folded' in kind and label:
                         continue
                     try:
-                        model = timm.create_model(name).cuda().eval().requires_grad_(False)
+                        model: Any = timm.create_model(name).cuda().eval().requires_grad_(False)
                         model = fold(model) if 'folded' in kind else model
                         y = x
                         if 'channels last' in kind or 'graph' in kind or 'compile' in kind:

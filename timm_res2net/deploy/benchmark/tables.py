@@ -11,7 +11,7 @@ def markdown(result: Dict[str, Any]) -> str:
         lines += inference_tables(result['inference'])
     if 'training' in result:
         part = result['training']
-        base = {}
+        base: Dict[str, Any] = {}
         lines += ['', f'## A training step, batch {part["batch"]}, channels last, SGD', '',
                   '| model | ms | of timm | peak MB | of timm |', '| --- | ---: | ---: | ---: | ---: |']
         for name, row in part['rows'].items():
