@@ -5,9 +5,9 @@
 
 TRAIN_PY is timm's train.py, DATA holds CIFAR-100's images, one folder per class, in train/ and test/; what follows `--`
 goes to train.py. Every network is the shipped one with another scale and a base width that makes parameters and MACs
-equal within 2% (SE adds 8% of parameters); recipe: scripts/recipes/cifar100_evidence.yaml. Finished runs (in --output)
-are kept and interrupted ones resumed. The table goes to scripts/results/evidence_cifar100.{md,json}: top-1 of the last
-epoch, never the best.
+equal within 2% (SE adds 8% of parameters); recipe: timm_res2net/docs/recipes/cifar100_evidence.yaml. Finished runs (in
+--output) are kept and interrupted ones resumed. The table goes to scripts/results/evidence_cifar100.{md,json}: top-1 of
+the last epoch, never the best.
 """
 import argparse
 import csv
@@ -30,7 +30,7 @@ import yaml
 from timm_res2net.insight import cost
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = ROOT / 'scripts/recipes/cifar100_evidence.yaml'
+RECIPE = ROOT / 'timm_res2net/docs/recipes/cifar100_evidence.yaml'
 RESULTS = ROOT / 'scripts/results'
 MODEL = 'res2net23_32w_4s_cifar_custom'
 ROWS = {  # name: (arguments of the network, seeds)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Callable, Dict, Tuple
 
+import command_table
 import libraries_table
 import model_tables
 import speed_table
@@ -19,6 +20,7 @@ TABLES: Dict[str, Tuple[Path, Callable[[], str]]] = {
     'variants': (DOCS / 'variants.md', model_tables.variants),
     'arguments': (DOCS / 'variants.md', model_tables.arguments),
     'weights': (DOCS / 'weights.md', model_tables.weights),
+    'commands': (ROOT / 'README.md', command_table.table),
     'speed': (ROOT / 'README.md', speed_table.table),
     'libraries': (DOCS / 'integrations.md', libraries_table.table),
 }

@@ -1,8 +1,9 @@
 """Put the weights of a finished training into the package: `python scripts/ship_weights.py RUN NAME.TAG DATA`.
 
-RUN is the output folder of timm's train.py, run with a recipe of scripts/recipes. The last epoch's weights, averaged
-(EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/shipped/NAME.TAG.safetensors, and a JSON
-file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not finished.
+RUN is the output folder of timm's train.py, run with a recipe of timm_res2net/docs/recipes. The last epoch's weights,
+averaged (EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/shipped/NAME.TAG.safetensors, and a
+JSON file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not
+finished.
 """
 import argparse
 import datetime
@@ -18,11 +19,11 @@ import safetensors.torch
 import timm
 import torch
 import yaml
-from evaluate import evaluate
 from evidence import history
-from machine import processor
 
 import timm_res2net
+from timm_res2net.commands.evaluate import evaluate
+from timm_res2net.deploy.benchmark.machine import processor
 from timm_res2net.weights.catalogue import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ def main() -> int:
     parser.add_argument('run', type=Path, metavar='RUN')
     parser.add_argument('name', metavar='NAME.TAG')
     parser.add_argument('data', type=Path, metavar='DATA')
-    parser.add_argument('--recipe', type=Path, default=ROOT / 'scripts/recipes/cifar100_res2net23.yaml')
+    parser.add_argument('--recipe', type=Path, default=ROOT / 'timm_res2net/docs/recipes/cifar100_res2net23.yaml')
     args = parser.parse_args()
     run = yaml.safe_load((args.run / 'args.yaml').read_text())
     recipe = yaml.safe_load(args.recipe.read_text())
@@ -55,6 +56,8 @@ def main() -> int:
         model = timm.create_model(args.name.split('.')[0], num_classes=recipe['num_classes'])
         timm_res2net.load_checkpoint(args.run / 'last.pth.tar', model, use_ema=averaged)
         measured[averaged] = model, evaluate(model.eval(), args.data)
+        if measured[averaged][1]['failures']:
+            raise ValueError(measured[averaged][1]['failures'][0]['error'])
         print('averaged' if averaged else 'last', measured[averaged][1])
     averaged = measured[True][1]['top1'] >= measured[False][1]['top1']
     model, result = measured[averaged]

@@ -1,4 +1,4 @@
-"""The README's table of speeds, a part of what scripts/benchmark.py measured last on a CPU."""
+"""The README's table of speeds, a part of what `timm-res2net benchmark` measured last on a CPU."""
 import json
 from pathlib import Path
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import wheel as wheels
 from loopback_hub import LoopbackHub
 
 HELPERS = Path(__file__).parent / 'helpers'
@@ -16,6 +17,13 @@ torch.set_num_threads(1)  # the networks are small: more threads than that cost 
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory):
+    """The package installed from its wheel, without the checkout."""
+    folder = tmp_path_factory.mktemp('wheel')
+    return wheels.install(folder / 'env', wheels.build(folder / 'dist', wheels.source(folder / 'source')))
 
 
 @pytest.fixture

@@ -117,6 +117,6 @@ def test_two_processes_train_one_model(place):
     rows = summary(place / 'output/ddp')
     assert [int(r['epoch']) for r in rows] == list(range(8))
     assert float(rows[-1]['eval_top1']) >= 50  # chance is 10, and the steps are half as many
-    evaluate = [sys.executable, str(ROOT / 'scripts/evaluate.py'), 'digits', '--model', 'output/ddp/last.pth.tar']
+    evaluate = [sys.executable, '-m', 'timm_res2net', 'evaluate', 'digits', '--model', 'output/ddp/last.pth.tar']
     done = subprocess.run(evaluate, cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

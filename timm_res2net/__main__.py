@@ -1,21 +1,28 @@
-"""Run any script with the Res2Net variants registered, or a command of this package.
+"""`timm-res2net`, and `python -m timm_res2net`: a command of this package, or any script with the variants registered.
 
-    python -m timm_res2net SCRIPT [ARGS...]
-    python -m timm_res2net COMMAND [ARGS...]    one of `commands.COMMANDS`; ./COMMAND is a script of that name
-
-The script runs as if by `python SCRIPT ARGS...`: its `__main__`, its arguments, its folder first on the import path,
-its exit code and its own traceback. Under torchrun: `torchrun --nproc_per_node=N -m timm_res2net SCRIPT [ARGS...]`.
+A script runs as if by `python SCRIPT ARGS...`: its `__main__`, its arguments, its folder first on the import path, its
+exit code and its own traceback. Under torchrun: `torchrun --nproc_per_node=N -m timm_res2net SCRIPT [ARGS...]`.
 """
+import difflib
 import os
 import runpy
 import sys
 
-from timm_res2net import commands  # and registers the variants
+from timm_res2net import commands  # and registers the variants, if they are needed
+from timm_res2net.commands.command_line import ending_quietly, run_command
+from timm_res2net.version import __version__
 
+TIMM = 'https://github.com/huggingface/pytorch-image-models'
+SCRIPTS = ('train.py', 'validate.py', 'inference.py', 'benchmark.py', 'bulk_runner.py', 'onnx_export.py',
+           'onnx_validate.py', 'avg_checkpoints.py', 'clean_checkpoint.py')
 USAGE = '\n'.join([
-    "usage: python -m timm_res2net SCRIPT [ARGS...]   (SCRIPT: timm's train.py, validate.py, benchmark.py, ...)",
-    '       python -m timm_res2net COMMAND [ARGS...]',
-    *(f'           {name:10} {words}' for name, words in commands.COMMANDS.items()),
+    'usage: timm-res2net COMMAND [ARGS...]',
+    "       timm-res2net SCRIPT.py [ARGS...]   timm's train.py, validate.py, .. with the Res2Net variants registered",
+    '',
+    *(f'  {name:16} {words}' for name, words in commands.COMMANDS.items()),
+    '',
+    'timm-res2net COMMAND --help says more; --version',
+    'example: timm-res2net classify photo.jpg',
 ])
 
 
@@ -33,27 +40,51 @@ def _excepthook(kind, error, tb):
     sys.__excepthook__(kind, error.with_traceback(tb), tb)
 
 
-def main() -> int:
-    """Run `sys.argv[1]` with the remaining arguments; returns 2 for wrong usage or a missing script, as python does."""
-    if len(sys.argv) < 2 or sys.argv[1] in ('-h', '--help'):
-        print(USAGE, file=sys.stdout if len(sys.argv) > 1 else sys.stderr)
-        return 0 if len(sys.argv) > 1 else 2
-    if sys.argv[1] in commands.COMMANDS:
-        return commands.run(sys.argv[1], sys.argv[2:])
-    script = sys.argv[1]
+def _refused(script: str, error: OSError) -> int:
+    """Say why there is nothing to run, as python does where a path is given; 2, as python's."""
+    name = os.path.basename(script)
+    hint = f"{name} of timm's is in its repository, not in its package: git clone {TIMM}" if name in SCRIPTS else ''
+    if name != script:
+        print(f"{sys.executable}: can't open file {os.path.abspath(script)!r}: [Errno {error.errno}] {error.strerror}",
+              file=sys.stderr)
+    elif name.endswith('.py'):
+        print(f"error: there is no script {script} here{'' if hint else f' (those of timm are at {TIMM})'}",
+              file=sys.stderr)
+    else:
+        near = difflib.get_close_matches(script, commands.COMMANDS, 1)
+        meant = f'did you mean {near[0]}? ' if near else ''
+        print(f'error: {script!r} is neither a command nor a script: {meant}There are {", ".join(commands.COMMANDS)}',
+              file=sys.stderr)
+    if hint:
+        print(hint, file=sys.stderr)
+    return 2
+
+
+def run_script(script: str) -> int:
+    """Run a script with the arguments that follow it; 2 if it does not exist, as python does."""
     try:
         with open(script, 'rb'):
             pass
     except OSError as error:
         if not os.path.isdir(script):
-            print(f"{sys.executable}: can't open file {os.path.abspath(script)!r}: [Errno {error.errno}] "
-                  f'{error.strerror}', file=sys.stderr)
-            return 2
+            return _refused(script, error)
     sys.argv = sys.argv[1:]
-    sys.path[0] = os.path.dirname(os.path.realpath(script))  # in place of the current folder that `-m` puts there
+    sys.path[0] = os.path.dirname(os.path.realpath(script))  # in place of what `-m` or the command puts there
     sys.excepthook = _excepthook
     runpy.run_path(script, run_name='__main__')
     return 0
+
+
+def main() -> int:
+    """Run the command or the script that `sys.argv[1]` names; returns the exit code, 2 for wrong usage."""
+    first = sys.argv[1] if len(sys.argv) > 1 else ''
+    if first in ('', '-h', '--help'):
+        return ending_quietly(lambda: print(USAGE, file=sys.stdout if first else sys.stderr) or (0 if first else 2))
+    if first == '--version':
+        return ending_quietly(lambda: print(f'timm-res2net {__version__}') or 0)
+    if first in commands.COMMANDS:  # ./COMMAND is a script of that name
+        return run_command(first, sys.argv[2:])
+    return run_script(first)
 
 
 if __name__ == '__main__':

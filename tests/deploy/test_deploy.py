@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import timm
@@ -22,7 +21,6 @@ from timm_res2net.deploy.packing import PackedConv2d
 from timm_res2net.model.blocks import Res2NetBlock
 from timm_res2net.model.fold import fold, fold_norms
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = 64
 
 
@@ -522,23 +520,6 @@ def test_load_refuses(model, tmp_path):
             loaded(x)
     with pytest.raises(ValueError, match=r'x\.cpu\(\)'):
         loaded(torch.zeros(1, 3, SIZE, SIZE, device='meta'))
-
-
-@pytest.mark.slow
-def test_the_script(tmp_path):
-    pytest.importorskip('skimage')
-    script = [sys.executable, str(ROOT / 'scripts/export.py'), 'test_res2net_custom', '--no-pretrained']
-
-    def run(*args):
-        return subprocess.run([*script, *args], cwd=tmp_path, capture_output=True, text=True)
-
-    done = run('out/model.pt2', '--format', 'torch', '--image-size', '64', '--model-kwargs', 'num_classes=4')
-    assert done.returncode == 0, done.stderr
-    assert 'torch fp32' in done.stdout and '25 images' in done.stdout
-    assert deploy.load(tmp_path / 'out/model.pt2').metadata['num_classes'] == 4
-    for args in (['model.txt'], ['out/model.pt2', '--format', 'torch'], ['a.pt2', '--images', 'nowhere']):
-        done = run(*args)
-        assert done.returncode == 2 and 'Traceback' not in done.stderr and 'error' in done.stderr
 
 
 def test_metadata_is_plain_json(model, tmp_path):

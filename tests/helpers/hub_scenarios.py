@@ -1,6 +1,5 @@
 """What the tests of the Hub do as a client: see hub_client.py."""
 import os
-import runpy
 import sys
 import tempfile
 from argparse import Namespace
@@ -10,8 +9,6 @@ import timm
 import torch
 from hub_client import ENDPOINT, FILES, TINY, assert_equal, main, make, message, pull, set_faults
 from huggingface_hub import HfApi, hf_hub_download
-
-SCRIPT = Path(__file__).resolve().parents[2] / 'scripts' / 'push_to_hub.py'
 
 
 def good():
@@ -230,7 +227,8 @@ def published():
 
 
 def script():
-    """scripts/push_to_hub.py on checkpoints as train.py leaves them."""
+    """`timm-res2net push` of checkpoints as train.py leaves them."""
+    from run_command import here
     from timm.utils import CheckpointSaver, ModelEmaV3
     model, averaged = make(1, scale=8, num_classes=3), make(2, scale=8, num_classes=3)
     ema = ModelEmaV3(model)
@@ -238,14 +236,8 @@ def script():
     results = {}
 
     def run(*arguments):
-        argv, sys.argv = sys.argv, ['push_to_hub.py', *map(str, arguments)]
-        try:
-            runpy.run_path(str(SCRIPT), run_name='__main__')
-        except SystemExit as exit:
-            return exit.code
-        finally:
-            sys.argv = argv
-        return 0
+        done = here('push', *arguments)
+        return done.stderr.strip() if done.returncode else 0
 
     with tempfile.TemporaryDirectory() as folder:
         args = Namespace(

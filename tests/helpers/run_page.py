@@ -2,7 +2,8 @@
 
 Python blocks share one namespace, as a notebook's cells do. Commands run one by one, as a reader would type them, but
 for what the machine of a test has not got: eight GPUs become one process on a CPU, ImageNet a few pictures, and so
-epochs and sizes become small. timm's scripts are in TIMM_SCRIPTS; without it their commands are left out.
+epochs and sizes become small. timm's scripts are in TIMM_SCRIPTS; without it their commands are left out. So is the
+setting up of an environment: this one is what it would have led to, and holds the installed package, not the checkout.
 The last line printed is {command: output} in JSON.
 """
 import json
@@ -13,8 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 TIMM_SCRIPTS = os.environ.get('TIMM_SCRIPTS')
 BLOCK = re.compile(r'^```(python|sh)\n(.*?)^```', flags=re.M | re.S)
+SETUP = 'python3 -m venv .venv && .venv/bin/pip install '
 SMALL = '--device cpu --img-size 64 --batch-size 2 --workers 1 --amp-dtype bfloat16'
 
 
@@ -31,11 +34,18 @@ def commands(block):
 
 
 def uses_timm_scripts(command):
-    return re.search(r'\b(train|validate|benchmark)\.py', command) and 'scripts/' not in command.split('--')[0]
+    return re.search(r'\b(train|validate|benchmark)\.py', command)
+
+
+def of_the_checkout(command):
+    """Whether a command is about the repository: its tests and its own tools."""
+    return '-m pytest' in command or 'python scripts/' in command
 
 
 def fitted(command):
     """The command for this machine."""
+    if command.startswith(SETUP):
+        return command.split(' && ')[-1].removeprefix('.venv/bin/')
     if not uses_timm_scripts(command):
         return command
     command = re.sub(r'\b(train|validate)\.py', lambda m: shlex.quote(f'{TIMM_SCRIPTS}/{m[0]}'), command, count=1)
@@ -47,19 +57,23 @@ def fitted(command):
             command += ' --aug-repeats 0'  # timm repeats augmentations between several processes only
             command += ' --epochs 2' if '--resume' in command else ' --epochs 1 --warmup-epochs 0'
             if '--output' not in command:  # the page resumes the paper's
-                command += f' --output output --experiment {"NAME" if "_paper.yaml" in command else "OTHER"}'
+                command += f' --output output --experiment {"NAME" if "--config paper" in command else "OTHER"}'
     return command
 
 
 def main():
-    page = sys.argv[1]
+    page = os.path.abspath(sys.argv[1])
+    sys.path[0] = os.getcwd()  # a reader's, in place of the folder of this file
+    import timm_res2net
+    where = Path(timm_res2net.__file__).resolve()
+    assert CHECKOUT not in where.parents, f'{where} is the checkout, not the installed package'
     namespace, outputs = {'__name__': '__main__'}, {}
     for language, text, line in blocks(page):
         if language == 'python':
             exec(compile('\n' * (line - 1) + text, page, 'exec'), namespace)
             continue
         for command in commands(text):
-            if 'python3 -m venv' in command or uses_timm_scripts(command) and not TIMM_SCRIPTS:
+            if of_the_checkout(command) or uses_timm_scripts(command) and not TIMM_SCRIPTS:
                 continue
             done = subprocess.run(
                 ['bash', '-c', fitted(command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,9 +1,4 @@
 """Receptive fields against brute force: which pixels have a gradient when every weight is one."""
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import timm
 import torch
@@ -146,35 +141,3 @@ def test_side_of_share_on_a_known_field():
     assert [side_of_share(field, s) for s in (0.3, 0.7, 0.9)] == [1, 3, 7]
     with pytest.raises(ValueError, match='share=1'):
         side_of_share(field, 1)
-
-
-def script(*args):
-    path = Path(__file__).resolve().parents[2] / 'scripts' / 'receptive_field.py'
-    return subprocess.run([sys.executable, str(path), *map(str, args)], capture_output=True, text=True)
-
-
-@pytest.mark.slow
-def test_the_script(tmp_path):
-    pytest.importorskip('skimage')
-    pytest.importorskip('matplotlib')
-    done = script('test_res2net_custom', '--effective', '--image-size', 64, '--plot', tmp_path / 'fields.png', '--json')
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)['test_res2net_custom']
-    last = receptive_fields(timm.create_model('test_res2net_custom'))[-1]
-    assert answer['layers'][-1]['largest'] == last.field.largest
-    assert 1 <= answer['effective']['0.5'] <= answer['effective']['0.9'] <= 65
-    assert (tmp_path / 'fields.png').stat().st_size > 1000
-    done = script('test_res2net_custom', 'resnet50_custom')
-    assert done.returncode == 0 and '427' in done.stdout and 'layer4.2' in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('args, match', [
-    (['no_such_model'], 'no_such_model'),
-    (['test_res2net_custom', '--layer', 'layer1'], '--effective'),
-    (['test_res2net_custom', '--effective', '--layer', 'layer9'], 'layer9'),
-    (['test_res2net_custom', '--effective', '--images', '/nowhere'], 'not a folder'),
-])
-def test_the_script_says_what_is_wrong(args, match):
-    done = script(*args)
-    assert done.returncode == 2 and match in done.stderr and 'Traceback' not in done.stderr

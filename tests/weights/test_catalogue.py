@@ -1,8 +1,6 @@
 """The weights in the package: what their provenance says is so, and they see what is in real photographs."""
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import safetensors
 import timm
 import torch
 from PIL import Image
+from run_command import here
 from timm.data import create_transform, resolve_data_config
 
 import timm_res2net  # noqa: F401  registers the variants
@@ -138,14 +137,9 @@ def test_a_saved_model_keeps_its_labels_and_forgets_where_the_weights_lay(model,
         assert torch.equal(again(x), model(x))
 
 
-def run(script, *args):
-    command = [sys.executable, str(ROOT / 'scripts' / script), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_classify_without_arguments():
     pytest.importorskip('skimage')
-    done = run('classify.py', '--json')
+    done = here('classify', '--json')
     assert done.returncode == 0, done.stderr
     results = {r['image']: r['predictions'] for r in json.loads(done.stdout)['results']}
     assert results['rocket'][0]['class'] == 'rocket'

@@ -1,16 +1,59 @@
-"""The commands of `python -m timm_res2net`: a thin file each, argparse in, a call, words out.
+"""The commands of `timm-res2net`, which `python -m timm_res2net` is too: a thin file each.
 
-A command is a module of this folder with `main(arguments) -> exit code`, and a row of `COMMANDS`; nothing is imported
-before its command is called.
+A command is a row of `COMMANDS` and a module of this folder by its name (`-` becomes `_`) with a docstring for its
+help, an `EXAMPLE`, `add_arguments(parser)` and `run(args) -> exit code`. What needs torch is imported in `run`, so that
+help answers at once.
 """
-from importlib import import_module
-from typing import Sequence
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, List, Optional
 
 COMMANDS = {
-    'autoload': 'register the variants in every process of this environment that imports timm',
+    'list': 'variants and their weights: sizes, accuracies, licenses',
+    'inspect': 'what a checkpoint is, without building a model',
+    'classify': 'what a model says of images',
+    'evaluate': 'accuracy on a folder of images',
+    'gradcam': 'where models look for a class',
+    'receptive-field': 'what units of a model see of an image',
+    'convert': 'weights of any layout into a folder that timm loads',
+    'export': 'a model as a file for fast inference, checked',
+    'push': 'a model to the Hugging Face Hub',
+    'benchmark': 'how fast all the ways to run a model are here',
+    'recipes': "recipes for timm's train.py",
+    'autoload': 'the variants in every process of this environment that imports timm',
+    'docs': 'the pages of the documentation',
 }
+LIGHT = ('recipes', 'autoload', 'docs')  # need no torch
 
 
-def run(command: str, arguments: Sequence[str]) -> int:
-    """Run one of `COMMANDS` and return its exit code."""
-    return import_module(f'{__name__}.{command}').main(arguments)
+def own_arguments() -> Optional[List[str]]:
+    """The arguments of this process if it is `timm-res2net` or `python -m timm_res2net`, else None."""
+    if Path(sys.argv[0]).stem == 'timm-res2net':
+        return sys.argv[1:]
+    if sys.argv[0] == '-m' and 'timm_res2net' in sys.orig_argv:  # so it is while python looks for the module
+        return sys.orig_argv[sys.orig_argv.index('timm_res2net') + 1:]
+    return None
+
+
+def needs_no_torch() -> bool:
+    """Whether this process is a command that answers without torch, and so without registering anything."""
+    arguments = own_arguments()
+    if arguments is None:
+        return False
+    first = arguments[0] if arguments else '--help'
+    if first in COMMANDS:
+        return first in LIGHT or not {'-h', '--help'}.isdisjoint(arguments)
+    return first in ('-h', '--help', '--version') or not Path(first).exists()  # or it is a script
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """While torch is imported: Ctrl-C ends a command, but not a script, with a word instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (own_arguments() or [''])[0] not in COMMANDS:
+            raise
+        print('stopped', file=sys.stderr)
+        sys.exit(130)

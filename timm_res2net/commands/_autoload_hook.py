@@ -1,7 +1,8 @@
-"""Copied into an environment by `python -m timm_res2net autoload`, and run at the start of every Python process there.
+"""Copied into an environment by `timm-res2net autoload enable`, and run at the start of every Python process there.
 
 Imports nothing by itself: it waits in `sys.meta_path` until somebody imports timm, and then imports timm_res2net.
 """
+import os
 import sys
 
 
@@ -34,10 +35,13 @@ class RegisterAfterTimm:
                 import timm_res2net  # noqa: F401
             except Exception as error:
                 import warnings
+                files = f'delete {__file__} and {os.path.splitext(__file__)[0]}.pth'
+                gone = isinstance(error, ModuleNotFoundError) and error.name == 'timm_res2net'
+                remedy = f'{files} (timm-res2net autoload disable does it, before an uninstall)' if gone else \
+                    f'timm-res2net autoload disable, or {files}'
                 warnings.warn(
                     f'timm works, but its Res2Net variants were not registered: {type(error).__name__}: {error}. '
-                    f'To be rid of this message: python -m timm_res2net autoload disable, or delete {__file__} and '
-                    'the .pth file beside it', RuntimeWarning, stacklevel=2)
+                    f'To be rid of this message: {remedy}', RuntimeWarning, stacklevel=2)
         loader.exec_module = exec_module
 
 

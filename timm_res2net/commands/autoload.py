@@ -1,18 +1,19 @@
 """Variants in every process that imports timm, for programs that cannot be told to import this package.
 
-    python -m timm_res2net autoload enable | disable | status
-
 Off unless enabled, for one Python environment at a time. Python runs a line of a `.pth` file in site-packages when it
 starts; that line puts a finder in front of the import system that waits for `import timm` and then imports
 timm_res2net. A process that does not import timm pays for one small file being read, and nothing else changes in it.
+Disable it before you uninstall the package: pip does not know these two files, and timm would then warn about them.
 """
 import argparse
 import os
-import sys
 import sysconfig
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
+from .command_line import Refusal
+
+EXAMPLE = 'timm-res2net autoload enable'
 HOOK = '_timm_res2net_autoload'
 
 
@@ -68,21 +69,22 @@ def disable(folder: Optional[Path] = None) -> bool:
     return bool(existing)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog='python -m timm_res2net autoload', description=(
-        'Register the Res2Net variants in every process of this environment that imports timm.'))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
     parser.add_argument('action', choices=('enable', 'disable', 'status'))
-    action = parser.parse_args(arguments).action
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it, and say what is the case now."""
     try:
-        if action == 'enable':
+        if args.action == 'enable':
             print(f'enabled by {enable()}: it counts for every process started from now on')
-        elif action == 'disable':
+        elif args.action == 'disable':
             print('disabled' if disable() else 'was not enabled')
         else:
             print('enabled' if enabled() else 'not enabled')
     except OSError as error:
-        print(f'cannot change {site_packages()}: {error.strerror}. Use a virtual environment of your own, or import '
-              'timm_res2net in the program', file=sys.stderr)
-        return 1
+        raise Refusal(
+            f'cannot change {site_packages()}: {error.strerror}. Use a virtual environment of your own, or import '
+            'timm_res2net in the program', 1) from error
     return 0

@@ -16,6 +16,17 @@ def engine(name: str) -> Any:
         raise ImportError(f"{error.name} is not installed: pip install 'timm-res2net[deploy]'") from error
 
 
+def compiler() -> None:
+    """Say in one line how to get the C++ compiler that AOTInductor calls, if it is not here."""
+    from torch._inductor import cpp_builder, exc
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise ImportError(
+            'AOTInductor needs a C++ compiler, and there is none here: install g++ (apt-get install g++ on Debian and '
+            "Ubuntu), name one in CXX, or take format='torch', 'onnx' or 'openvino'") from error
+
+
 def onnx_session(path: Path) -> Any:
     """ONNX Runtime's session on the CPU, with as many threads as torch has."""
     onnxruntime = engine('onnxruntime')

@@ -99,7 +99,8 @@ def export(
     """
     start = time.time()
     model, path = unwrapped(model), Path(path)
-    _check_arguments(model, path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite)
+    check_target(path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite)
+    _check_model(model)
     job = prepare(
         model, format, precision, batch_size, image_size, dynamic_size, pixels_in, images, calibration)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,17 +119,17 @@ def export(
     return Report(str(path), format, precision, **agreement, bytes=size, seconds=time.time() - start)
 
 
-def _check_arguments(
-        model: nn.Module,
+def check_target(
         path: Path,
         format: str,
         precision: str,
-        batch_size: Optional[int],
-        image_size: Optional[int],
-        dynamic_size: bool,
-        calibration: int,
-        overwrite: bool,
+        batch_size: Optional[int] = None,
+        image_size: Optional[int] = None,
+        dynamic_size: bool = False,
+        calibration: int = 128,
+        overwrite: bool = False,
 ) -> None:
+    """Refuse at once what `export` could not do with any model, with its errors."""
     check_choice('format', format, tuple(FORMATS))
     check_choice('precision', precision, tuple(PRECISIONS))
     check_int('calibration', calibration)
@@ -142,12 +143,16 @@ def _check_arguments(
             raise FileExistsError(f'{file} is a folder; choose another path.')
         if file.exists() and not overwrite:
             raise FileExistsError(f'{file} exists already; choose another path or overwrite=True.')
-    if model.training:
-        raise ValueError('The model is in training mode: call model.eval() first.')
     if batch_size is not None:
         check_int('batch_size', batch_size)
     if image_size is not None:
         check_int('image_size', image_size)
+    WRITERS[format].check_installed(precision)
+
+
+def _check_model(model: nn.Module) -> None:
+    if model.training:
+        raise ValueError('The model is in training mode: call model.eval() first.')
     if not hasattr(model, 'num_classes'):
         raise TypeError(
             f'{type(model).__name__} is no network of timm_res2net or timm with one output (features_only=True gives '

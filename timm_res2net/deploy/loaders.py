@@ -6,6 +6,7 @@ import importlib
 import json
 import threading
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
@@ -39,8 +40,7 @@ class Deployed:
         config = {**self.metadata['data_config'], 'input_size': tuple(self.metadata['data_config']['input_size'])}
         if self.metadata['input'] == 'normalised':
             return create_transform(**config)
-        to_pixels = create_transform(**config, use_prefetcher=True)
-        return lambda image: torch.as_tensor(to_pixels(image)).permute(1, 2, 0)
+        return partial(_pixels, create_transform(**config, use_prefetcher=True))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Input as the model's, (B, C, H, W) float32, or (B, H, W, C) uint8 pixels if it was exported so.
@@ -65,6 +65,10 @@ class Deployed:
         if missing:
             parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *x.shape[1:])])
         return torch.cat([self.run(part) for part in parts])[:len(x)]
+
+
+def _pixels(transform: Callable[[Any], Any], image: Any) -> torch.Tensor:
+    return torch.as_tensor(transform(image)).permute(1, 2, 0)
 
 
 def load(path: Union[str, Path]) -> Deployed:

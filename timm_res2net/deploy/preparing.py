@@ -46,7 +46,7 @@ def prepare(
     """Arguments as of `export`, checked."""
     writer = WRITERS[format]
     config = data_config(model, image_size)
-    pixels = read_pixels(images, config, max(calibration, 32) if precision == 'int8' else 32)
+    pixels = read_pixels(images, config, count_images(precision, calibration))
     expected = _outputs(model, pixels, config)
     graph: nn.Module = _inference_copy(model).to(memory_format=torch.channels_last)
     if precision == 'bf16' and not writer.casts:
@@ -74,6 +74,11 @@ def prepare(
             'label_names': class_names(model),
         },
     )
+
+
+def count_images(precision: str, calibration: int) -> int:
+    """How many images an export looks at, at most."""
+    return max(calibration, 32) if precision == 'int8' else 32
 
 
 def _outputs(model: nn.Module, pixels: torch.Tensor, config: Dict[str, Any]) -> torch.Tensor:

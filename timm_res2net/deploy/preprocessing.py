@@ -8,9 +8,9 @@ from timm.data import create_transform, resolve_data_config
 from torch import nn
 
 from ..model.data_cfg import for_channels
+from ..model.images import ImageError, bundled, find_images, read_image
 
 Images = Union[str, Path, Sequence[Union[Image.Image, str, Path]], torch.Tensor, None]
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm'}
 _PHOTOGRAPHS = ('rocket', 'coffee', 'astronaut', 'cat', 'camera')
 
 
@@ -57,34 +57,23 @@ class Preprocessed(nn.Module):
         return self.model(x.permute(0, 3, 1, 2).float() * self.scale + self.shift)
 
 
-def find_images(folder: Path, count: int) -> List[Path]:
-    """`count` image files of a folder and those in it, evenly taken from all in order."""
-    if not folder.is_dir():
-        raise ValueError(f'images={str(folder)!r} is not a folder.')
-    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise ValueError(f'images={str(folder)!r} holds no image files.')
-    return [paths[i * len(paths) // min(count, len(paths))] for i in range(min(count, len(paths)))]
-
-
 def photographs() -> List[Image.Image]:
     """scikit-image's bundled photographs, each whole and its four quarters."""
-    try:
-        from skimage import data
-    except ImportError:
-        raise ValueError(
-            'images=None means the photographs bundled with scikit-image: pip install scikit-image, or give a folder '
-            'of images.') from None
     images = []
-    for name in _PHOTOGRAPHS:
-        image = Image.fromarray(getattr(data, name)()).convert('RGB')
+    for _, photograph in bundled(_PHOTOGRAPHS):
+        image = read_image(photograph)
         w, h = image.size
         images.append(image)
         images += [image.crop((x, y, x + w // 2, y + h // 2)) for x in (0, w // 2) for y in (0, h // 2)]
     return images
 
 
-def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Tensor:
+def read_pixels(
+        images: Images,
+        config: Dict[str, Any],
+        count: int,
+        unreadable: Optional[List[str]] = None,
+) -> torch.Tensor:
     """Up to `count` images as uint8 (N, C, H, W), resized and cropped as timm does for the model.
 
     Args:
@@ -92,8 +81,11 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
             bundled with scikit-image.
         config: See `data_config`.
         count: Most images to take.
+        unreadable: Takes a line about each image that cannot be read, while the others are; without it the first such
+            image is an error.
 
     Raises:
+        ImportError: No images given and scikit-image is not installed.
         ValueError: No images there, a tensor of another form, or a file that is no image.
     """
     size = tuple(config['input_size'])
@@ -105,21 +97,26 @@ def read_pixels(images: Images, config: Dict[str, Any], count: int) -> torch.Ten
         return images[:count]
     mode = image_mode(config)
     transform = create_transform(**{**config, 'input_size': size}, use_prefetcher=True)  # to uint8, not normalised
-    if isinstance(images, (list, tuple)) and images:
-        found = images[:count]
-    elif images is None:
-        found = photographs()[:count]
-    elif isinstance(images, (str, Path)):
-        found = find_images(Path(images), count)
-    else:
-        raise ValueError(f'images={images!r} must be a folder, a list of at least one image, or a uint8 tensor.')
     pixels = []
-    for image in found:
+    for image in _found(images, count):
         if not isinstance(image, (str, Path, Image.Image)):
             raise ValueError(f'images holds {type(image).__name__}, it must hold PIL images or paths of images.')
         try:
-            image = (Image.open(image) if isinstance(image, (str, Path)) else image).convert(mode)
-        except OSError as error:
-            raise ValueError(f'images: {image} cannot be read ({error}).') from error
-        pixels.append(torch.as_tensor(transform(image)))
+            pixels.append(torch.as_tensor(transform(read_image(image, mode))))
+        except ImageError as error:
+            if unreadable is None:
+                raise ValueError(f'images: {error}') from error
+            unreadable.append(str(error))
+    if not pixels:
+        raise ValueError(f'images={str(images)!r}: none of them can be read, such as {(unreadable or [""])[0]}.')
     return torch.stack(pixels)
+
+
+def _found(images: Images, count: int) -> Sequence[Any]:
+    if isinstance(images, (list, tuple)) and images:
+        return images[:count]
+    if images is None:
+        return photographs()[:count]
+    if isinstance(images, (str, Path)):
+        return find_images(Path(images), count)
+    raise ValueError(f'images={images!r} must be a folder, a list of at least one image, or a uint8 tensor.')

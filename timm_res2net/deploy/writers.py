@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 from torch import nn
 
-from .engines import METADATA, engine
+from .engines import METADATA, compiler, engine
 from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
 
@@ -82,25 +82,40 @@ class Writer:
         write: See the top of this file.
         batch_size: Where the user says none; None is any.
         casts: The engine takes fp32 graphs for bf16 and casts them itself.
+        engines: Modules that it takes, beside torch.
+        quantizer: Module that int8 takes.
+        compiles: It takes a C++ compiler.
         refuses: Arguments of `export` that it cannot serve -> why, and what to do.
     """
     suffixes: Tuple[str, ...]
     write: Callable[[nn.Module, Path, torch.Tensor, Dict[str, Any]], None]
     batch_size: Optional[int] = None
     casts: bool = False
+    engines: Tuple[str, ...] = ()
+    quantizer: str = 'torchao'
+    compiles: bool = False
     refuses: Dict[str, str] = field(default_factory=dict)
 
     def files(self, path: Path) -> List[Path]:
         """All files of a path."""
         return [path.with_suffix(suffix) for suffix in self.suffixes]
 
+    def check_installed(self, precision: str) -> None:
+        """Raise an ImportError that says how to get what is not here."""
+        for module in (*self.engines, *([self.quantizer] if precision == 'int8' else [])):
+            engine(module)
+        if self.compiles:
+            compiler()
+
 
 WRITERS = {
-    'aotinductor': Writer(('.pt2',), write_aotinductor, batch_size=1, refuses={
+    'aotinductor': Writer(('.pt2',), write_aotinductor, batch_size=1, compiles=True, refuses={
         'dynamic_size=True': "compiled code for any size is slow, use 'onnx', 'openvino' or 'torch'."}),
     'torch': Writer(('.pt2',), write_torch),
-    'onnx': Writer(('.onnx',), write_onnx, refuses={
-        "precision='bf16'": 'ONNX Runtime has no bfloat16 convolution on CPUs, use fp32 or int8.'}),
-    'openvino': Writer(('.xml', '.bin'), write_openvino, casts=True),
+    'onnx': Writer(
+        ('.onnx',), write_onnx, engines=('onnx', 'onnxscript', 'onnxruntime'), quantizer='onnxruntime', refuses={
+            "precision='bf16'": 'ONNX Runtime has no bfloat16 convolution on CPUs, use fp32 or int8.'}),
+    'openvino': Writer(
+        ('.xml', '.bin'), write_openvino, casts=True, engines=('openvino',), quantizer='nncf'),
 }
 FORMATS = {name: writer.suffixes[0] for name, writer in WRITERS.items()}

@@ -1,10 +1,12 @@
 """What `push_to_hub` pushes, as a folder: model.safetensors, config.json and the model card."""
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, TypedDict, Union
 
 from torch import nn
 
+from ..model.data_cfg import own_cfg
 from ..weights.saving import check_labels, describe, network_of, write_model
 from .model_card import make_card
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 CARD = 'README.md'
+_logger = logging.getLogger(__name__)
 _DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
 
 
@@ -23,7 +26,8 @@ class Content(TypedDict, total=False):
         label_descriptions: Label name -> description.
         metrics: Name -> value, with names such as 'top1' and 'top5', measured on `dataset`.
         dataset: Data set or sets, by their names on the Hub ('imagenet-1k', 'cifar100').
-        license: License id of the Hub; None for the one that the weights came with, 'unknown' if they do not tell.
+        license: License id of the Hub; None for that of published weights as they came, or of the folder that they
+            were loaded from. Weights of one's own (trained, new classes) have none until it is given: 'unknown'.
         tags: Added to the usual ones.
         description: Text of the model card.
         data_config: Preprocessing the weights were trained with, where it differs from the model's pretrained cfg:
@@ -63,6 +67,7 @@ def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **con
     labels = check_labels(network, content.get('label_names'), content.get('label_descriptions'))
     _check_metrics(metrics, dataset)
     _check_data_config(network, data_config)
+    _warn_of_license(network, content.get('license'))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = write_model(network, folder, described, labels, content.get('license'), data_config)
@@ -70,6 +75,16 @@ def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **con
         repo_id, config, sum(p.numel() for p in network.parameters()), metrics=metrics, dataset=dataset,
         tags=content.get('tags', ()), description=content.get('description'), needs_import=not as_timm)
     (folder / CARD).write_text(card, encoding='utf-8')
+
+
+def _warn_of_license(model: Any, given: Optional[str]) -> None:
+    """Name the license of the weights that a model was fine-tuned from: it may bind the model's own."""
+    origin: Any = getattr(model, 'origin', None)
+    license = origin.entries.get('license') if origin is not None and origin.is_left(model) else None
+    if license not in (None, 'unknown') and not given and own_cfg(model).get('license') is None:
+        _logger.warning(
+            f'The model started from {origin.name}, which is under {license}; what it has become has no license of its '
+            'own until license= is given, the card says unknown.')
 
 
 def _check_metrics(metrics: Optional[Mapping[str, float]], dataset: Any) -> None:

@@ -3,6 +3,8 @@ from typing import Any, Mapping, Optional, Sequence, Union
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..version import SOURCE, __version__
+
 # A card is rewritten by the next push as long as it has this line; without it, it belongs to whoever edited it.
 MARKER = '<!-- Written by timm_res2net.push_to_hub. Remove this line to keep your own changes from the next push. -->'
 
@@ -94,7 +96,8 @@ def make_card(
     lines.append('- **Paper:** Res2Net: A New Multi-scale Backbone Architecture, https://arxiv.org/abs/1904.01169')
     lines += ['', '## Usage', '']
     if needs_import:
-        lines += ['`pip install timm-res2net`, then:', '']
+        install = f', `pip install \'{SOURCE}\'`' if SOURCE else ''
+        lines += [f'Needs the Python package timm-res2net ({__version__} or newer){install}.', '']
     lines += [_usage(repo_id, config, needs_import), '## Citation', '', CITATION]
     return '\n'.join(lines)
 

@@ -1,13 +1,17 @@
 """A push: describe the model, write its files, write its card (all in `files`), and commit them."""
+import json
+import logging
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
 from torch import nn
 
+from ..model.data_cfg import in_order
 from ..version import __version__
+from ..weights.saving import CONFIG
 from .client import LIBRARY, full_name
 from .errors import LOGIN, HubError, hub_errors
 from .files import CARD, Content, save_for_hub
@@ -15,6 +19,8 @@ from .model_card import MARKER
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_logger = logging.getLogger(__name__)
 
 
 def push_to_hub(
@@ -38,7 +44,8 @@ def push_to_hub(
         revision: Branch, made from the main one if it does not exist.
         private: Make the repository private. One that exists and is public is an error.
         create_pr: Open a pull request instead of committing to the main branch.
-        **content: `label_names`, `metrics`, `dataset`, `license`, `as_timm`, ...: all that `Content` lists.
+        **content: `label_names`, `metrics`, `dataset`, `license`, `as_timm`, ...: all that `Content` lists. Where
+            neither it nor the model has class names, those that the repository has are kept, and a warning says so.
 
     Returns:
         The commit: `commit_url`, `oid` and, with `create_pr`, `pr_url`.
@@ -55,6 +62,10 @@ def push_to_hub(
         name = full_name(api, repo_id)
         save_for_hub(model, folder, name, **content)
         _make_repository(api, name, revision, private)
+        kept = _names_to_keep(api, name, revision, folder)
+        if kept is not None:
+            content['label_names'] = kept
+            save_for_hub(model, folder, name, **content)
         files = sorted(os.listdir(folder))
         if _is_edited(api, name, revision):
             files.remove(CARD)
@@ -77,6 +88,26 @@ def _make_repository(api: HfApi, name: str, revision: Optional[str], private: bo
         raise HubError(f'{name} exists and is public: make it private in its settings, or push to another name.')
     if revision not in (None, 'main') and not revision.startswith('refs/'):
         api.create_branch(name, branch=revision, exist_ok=True)
+
+
+def _names_to_keep(api: HfApi, name: str, revision: Optional[str], folder: str) -> Optional[List[str]]:
+    """The class names that the repository has, where the model that is to be pushed has none; says what it does."""
+    pushed = json.loads(Path(folder, CONFIG).read_text(encoding='utf-8'))
+    if not pushed['num_classes'] or pushed.get('label_names') or not api.file_exists(name, CONFIG, revision=revision):
+        return None
+    with TemporaryDirectory() as scratch:
+        path = Path(api.hf_hub_download(name, CONFIG, revision=revision, local_dir=scratch))
+        try:
+            there = json.loads(path.read_text(encoding='utf-8'))
+            names = there.get('label_names')
+            if names:
+                names = in_order(names, pushed['num_classes'])
+        except (AttributeError, TypeError, ValueError):  # of another number of classes, or written by hand
+            _logger.warning(f'{name}: its class names are not those of {pushed["num_classes"]} classes, they go.')
+            return None
+    if names:
+        _logger.warning(f'{name}: the model has no class names, those that the repository has are kept.')
+    return names or None
 
 
 def _is_edited(api: HfApi, name: str, revision: Optional[str]) -> bool:

@@ -1,10 +1,15 @@
 """What a pretrained cfg or a config.json says of a model's data: preprocessing, class names, license."""
+from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import torch
 
 # what belongs to where weights came from, not to the weights
 SOURCE_KEYS = (
     'url', 'file', 'state_dict', 'hf_hub_id', 'hf_hub_filename', 'source', 'custom_load', 'label_offset', 'label_names',
     'label_descriptions')
+# what is true of weights as they were published, and not of what is trained from them
+OF_THE_WEIGHTS = ('tag', 'license', 'label_names', 'label_descriptions')
 _TYPES = {
     'input_size': tuple, 'mean': tuple, 'std': tuple, 'interpolation': str, 'crop_pct': float, 'crop_mode': str,
     'license': str}
@@ -60,9 +65,54 @@ def in_order(names: Any, num_classes: int) -> List[str]:
     return [str(by_index[i]) for i in range(num_classes)]
 
 
+@dataclass
+class Origin:
+    """The weights that a model started from; the attribute `origin` of a model that was built with some.
+
+    Attributes:
+        name: Of the weights, NAME.TAG, or the folder or repository they came from.
+        num_classes: Their classes.
+        entries: What its cfg said of them, of `OF_THE_WEIGHTS`.
+        values: Their norms and biases, by which training is noticed; empty where a model of one's own goes on.
+    """
+    name: str
+    num_classes: int
+    entries: Dict[str, Any]
+    values: Dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, model: Any, name: str) -> 'Origin':
+        """Of a model whose cfg describes the weights that it has just been given."""
+        cfg = model.pretrained_cfg
+        published = cfg.get('tag') not in (None, 'untrained')
+        values = {k: v.detach().clone() for k, v in model.state_dict().items() if v.ndim == 1} if published else {}
+        return cls(name, cfg['num_classes'], {k: cfg.get(k) for k in OF_THE_WEIGHTS}, values)
+
+    def is_left(self, model: Any) -> bool:
+        """Whether the model has other classes by now (none are not others), or has been trained since.
+
+        Folding and another precision change nothing.
+        """
+        if model.num_classes not in (0, self.num_classes):
+            return True
+        state = model.state_dict()
+        return any(
+            not torch.equal(state[k].cpu(), v.cpu().to(state[k].dtype)) for k, v in self.values.items()
+            if k in state and state[k].shape == v.shape and not (state[k].is_meta or v.is_meta))
+
+
+def own_cfg(model: Any) -> Dict[str, Any]:
+    """A model's cfg without what it still says of weights that the model has no more; see `Origin`."""
+    cfg = dict(getattr(model, 'pretrained_cfg', None) or {})
+    origin = getattr(model, 'origin', None)
+    if isinstance(origin, Origin) and origin.is_left(model):
+        cfg.update({k: None for k, v in origin.entries.items() if cfg.get(k) == v})
+    return cfg
+
+
 def class_names(model: Any) -> Optional[List[str]]:
     """The names in a model's cfg, one per class in order, or None."""
-    names: Optional[Sequence[str]] = (getattr(model, 'pretrained_cfg', None) or {}).get('label_names')
+    names: Optional[Sequence[str]] = own_cfg(model).get('label_names')
     try:
         return in_order(names, model.num_classes) if names else None
     except (TypeError, ValueError):  # those of other weights, with another number of classes

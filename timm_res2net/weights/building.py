@@ -7,7 +7,9 @@ from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from torch import nn
 
 from ..model.arguments import check_indices
+from ..model.data_cfg import OF_THE_WEIGHTS, Origin, own_cfg
 from ..model.layers import FACTORIES, layer_name
+from ..model.networks import Network
 from ..model.variants import VARIANTS
 from .checkpoint import CheckpointError
 from .loading import checkpoint_filter_fn
@@ -72,13 +74,19 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
             raise
         raise CheckpointError(f'{local}: {error}') from None
     model.pretrained_cfg['first_conv'] = cfg.first_conv
-    if not pretrained:  # class names are the weights', another network may well have as many classes
-        model.pretrained_cfg['label_names'] = model.pretrained_cfg['label_descriptions'] = None
-    model.model_args = {k: _json_ready(k, v) for k, v in kwargs.items() if k not in _RUNTIME}
+    overlay = kwargs.get('pretrained_cfg_overlay') or {}
+    if not pretrained or {'file', 'url', 'hf_hub_id', 'state_dict'} & overlay.keys():  # not the weights of the cfg
+        model.pretrained_cfg.update({k: overlay.get(k) for k in OF_THE_WEIGHTS})
+    if pretrained and isinstance(model, Network):
+        tag = model.pretrained_cfg.get('tag')
+        network: Any = model
+        network.origin = Origin.of(model, f'{name}.{tag}' if tag else cfg.hf_hub_id or cfg.file or name)
+        model.pretrained_cfg.update(own_cfg(model))  # with a new head
+    model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in _RUNTIME}
     return model
 
 
-def _json_ready(name: str, value: Any) -> Any:
+def json_ready(name: str, value: Any) -> Any:
     """A layer class as timm's name for it, where it has one; plain lists and numbers; everything else as it is."""
     if isinstance(value, Real) and not isinstance(value, (bool, int, float)):  # numpy's
         return int(value) if isinstance(value, Integral) else float(value)

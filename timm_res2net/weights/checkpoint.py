@@ -27,6 +27,8 @@ class Checkpoint:
         first_block: Form of the first block that the layout implies, '' if it implies none.
         trap: What would be wrong in another form.
         left_out: What was left out, in words.
+        training: What timm's train.py says of the training: `args`, `arch`, `epoch`, `metric`, `averaged` (whether
+            there are averaged weights); empty where the file is no checkpoint of it.
     """
     path: str
     state: Dict[str, torch.Tensor]
@@ -38,6 +40,7 @@ class Checkpoint:
     first_block: str = ''
     trap: str = ''
     left_out: Tuple[str, ...] = ()
+    training: Dict[str, Any] = field(default_factory=dict)
 
     @property
     def shapes(self) -> Dict[str, Tuple[int, ...]]:

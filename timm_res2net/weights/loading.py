@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..model.cifar import Res2NetCifar
-from ..model.data_cfg import SOURCE_KEYS, for_channels
+from ..model.data_cfg import SOURCE_KEYS, Origin, for_channels
 from ..model.variants import VARIANTS, variant_of
 from ..model.wrappers import unwrapped
 from .architecture import Architecture, read_architecture
@@ -62,9 +62,18 @@ def load_checkpoint(
     """
     if model is not None and (variant is not None or kwargs):
         raise TypeError('load_checkpoint takes either a model, or a variant and arguments to build one from.')
-    checkpoint = read_checkpoint(path, use_ema)
+    return load_read(read_checkpoint(path, use_ema), model, variant, **kwargs)
+
+
+def load_read(
+        checkpoint: Checkpoint,
+        model: Optional[nn.Module] = None,
+        variant: Optional[str] = None,
+        **kwargs,
+) -> nn.Module:
+    """`load_checkpoint` of a file that has been read."""
     network: Any = unwrapped(model)
-    with _naming(path):
+    with _naming(checkpoint.path):
         checkpoint = rename(checkpoint)
         if network is None:
             info = _recognise(checkpoint, variant)
@@ -74,7 +83,9 @@ def load_checkpoint(
         check(checkpoint, network)
     network.load_state_dict(checkpoint.state)
     network.checkpoint_info = info
-    _logger.log(logging.WARNING if info.assumed else logging.INFO, f'{path}: {info}')
+    if model is None:
+        network.origin = Origin.of(network, checkpoint.path)
+    _logger.log(logging.WARNING if info.assumed else logging.INFO, f'{checkpoint.path}: {info}')
     return network if model is None else model
 
 

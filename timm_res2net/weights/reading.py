@@ -6,6 +6,7 @@
 | .pth, .pt, .bin, .tar (torch.save) | torch's weights-only loader, after the archive's checksums have been verified |
 | .pdparams (paddle.save) | `load_numpy_pickle` |
 | a folder as timm and the Hub lay it out | its model.safetensors or pytorch_model.bin, and its config.json |
+| a folder of timm's train.py | its model_best.pth.tar or last.pth.tar |
 
 The kind is read off the first bytes, not off the name: published files carry every suffix.
 """
@@ -20,14 +21,15 @@ from typing import Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 import torch
+import yaml
 
-from ..model.data_cfg import read_config
+from ..model.data_cfg import OF_THE_WEIGHTS, read_config
 from .checkpoint import Checkpoint, CheckpointError
 from .unpickle import UnsafePickleError, load_numpy_pickle
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
 _TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
-_WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin')
+_WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model_best.pth.tar', 'last.pth.tar')
 _AVERAGED = ('state_dict_ema', 'model_ema')
 _PLAIN = ('state_dict', 'model')
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
@@ -168,30 +170,42 @@ def _mapping(value: Any) -> Dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _described(content: Any, config: Optional[Dict[str, Any]]) -> Tuple[str, Dict[str, Any]]:
-    """Architecture and arguments that the file itself gives: a folder's config.json, timm's training arguments."""
-    if config is not None:
-        return str(config.get('architecture', '')), _mapping(config.get('model_args'))
-    if not isinstance(content, dict) or not isinstance(content.get('arch'), str):
-        return '', {}
-    return _trained_as(content['arch'], content.get('args'))
+def _training(content: Any, folder: Path) -> Dict[str, Any]:
+    """What timm's train.py says of a training: its `arch`, `epoch` and `metric`, and its arguments as a mapping `args`.
 
-
-def _trained_as(name: str, args: Any) -> Tuple[str, Dict[str, Any]]:
-    """Architecture and arguments of the model that timm's train.py was called with.
-
-    Args:
-        name: Its `--model`.
-        args: Its arguments as an object or a mapping, as checkpoints and args.yaml keep them.
+    They are in its checkpoints, the arguments else in the args.yaml beside them. Empty if it says nothing.
     """
+    if not isinstance(content, dict) or not isinstance(content.get('state_dict'), dict):
+        return {}
+    args = content.get('args')
+    if args is None and (folder / 'args.yaml').is_file():
+        try:
+            args = yaml.safe_load((folder / 'args.yaml').read_text(encoding='utf-8'))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise CheckpointError(f'{folder / "args.yaml"}: not readable as YAML ({error}).') from error
     args = vars(args) if isinstance(args, argparse.Namespace) else _mapping(args)
+    told = {k: content[k] for k in ('arch', 'epoch', 'metric') if isinstance(content.get(k), (str, int, float))}
+    return {**told, 'args': args, 'averaged': isinstance(content.get('state_dict_ema'), dict)}
+
+
+def _described(
+        training: Dict[str, Any],
+        config: Optional[Dict[str, Any]],
+) -> Tuple[str, Dict[str, Any], Dict[str, Any]]:
+    """Architecture, arguments and cfg that the file itself gives: a folder's config.json, timm's training arguments."""
+    if config is not None:
+        return str(config.get('architecture', '')), _mapping(config.get('model_args')), read_config(config)
+    args = training.get('args', {})
+    name = training.get('arch') or args.get('model')
+    if not isinstance(name, str):
+        return '', {}, {}
     model_args = {} if args.get('gp') is None else {'global_pool': args['gp']}
     model_args.update(_mapping(args.get('model_kwargs')))
     folder = name.partition('local-dir:')[2]
-    if folder and (Path(folder) / 'config.json').is_file():
-        config = _json(Path(folder) / 'config.json')
-        name, model_args = str(config.get('architecture', '')), {**_mapping(config.get('model_args')), **model_args}
-    return name, model_args
+    if folder and (Path(folder) / 'config.json').is_file():  # trained from there: its preprocessing, but own classes
+        name, base_args, cfg = _described({}, _json(Path(folder) / 'config.json'))
+        return name, {**base_args, **model_args}, {k: v for k, v in cfg.items() if k not in OF_THE_WEIGHTS}
+    return name, model_args, {}
 
 
 def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> Checkpoint:
@@ -220,5 +234,5 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> Checkpoint:
         state = as_tensors(state)
     except CheckpointError as error:
         raise CheckpointError(f'{file}: {error}') from None
-    architecture, model_args = _described(content, config)
-    return Checkpoint(str(path), state, wrapper, architecture, model_args, read_config(config or {}))
+    training = _training(content, file.parent)
+    return Checkpoint(str(path), state, wrapper, *_described(training, config), training=training)

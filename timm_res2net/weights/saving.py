@@ -12,18 +12,26 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Unio
 import safetensors.torch
 import timm
 import torch
-from timm.models import is_model
+from timm.models import is_model, model_entrypoint
 from timm.models._hub import save_config_for_hf
 from torch import nn
 
-from ..model.data_cfg import SOURCE_KEYS, class_names, for_channels, in_order
-from ..model.networks import Network
+from ..model.cifar import Res2NetCifar
+from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, class_names, for_channels, in_order, own_cfg
+from ..model.dla import Res2NetDla
+from ..model.networks import Network, Res2Net
+from ..model.variants import FREE_FORM, VARIANTS
 from ..model.wrappers import unwrapped
+from .building import json_ready
+from .matching import complete, with_arguments
 from .timm_twin import timm_architecture, to_timm
 
 __all__ = ['save_as_timm', 'save_folder']
 
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
+_OURS = f'{__package__.rpartition(".")[0]}.res2net_custom'  # the module of the variants that everybody has
+_BASES: Dict[type, str] = {  # class -> a variant of it that takes all of its arguments
+    Res2Net: FREE_FORM, Res2NetCifar: 'res2net23_32w_4s_cifar_custom', Res2NetDla: 'dla60_res2net_custom'}
 
 
 def save_folder(
@@ -130,6 +138,28 @@ def network_of(model: nn.Module) -> Network:
     return network
 
 
+def as_registered_here(model: Network) -> Tuple[str, Dict[str, Any]]:
+    """Name and arguments that build a model again where nothing but this package is registered.
+
+    A variant of one's own becomes the package's variant of its class, with the arguments in which it differs.
+
+    Raises:
+        TypeError: Its class is not one of this package's.
+    """
+    name = model.pretrained_cfg['architecture']
+    if model_entrypoint(name).__module__ == _OURS:
+        return name, {**model.model_args, **_current(model)}
+    if type(model) not in _BASES:
+        raise TypeError(
+            f'{name} is a {type(model).__name__}, which is no class of timm_res2net, so that nobody could build it '
+            f'again from a file: push a model whose class is one of {", ".join(c.__name__ for c in _BASES)}.')
+    base = _BASES[type(model)]
+    known = complete(type(model), VARIANTS[base].arguments)
+    full = complete(type(model), with_arguments(name, {**model.model_args, **_current(model)}))
+    differing = {k: json_ready(k, v) for k, v in full.items() if v != known[k]}
+    return base, {**differing, **_current(model)}
+
+
 def _current(model: Network) -> Dict[str, Any]:
     """The arguments that `reset_classifier` may have changed since the model was built."""
     return {'num_classes': model.num_classes, 'in_chans': model.in_chans, 'global_pool': model.global_pool.pool_type}
@@ -137,7 +167,7 @@ def _current(model: Network) -> Dict[str, Any]:
 
 def _as_is(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
     """Architecture, arguments and weights, checked to belong together."""
-    architecture, args = model.pretrained_cfg['architecture'], {**model.model_args, **_current(model)}
+    architecture, args = as_registered_here(model)
     for name, value in args.items():
         try:
             same = json.loads(json.dumps(value, allow_nan=False)) == value
@@ -186,15 +216,13 @@ def _write_config(
     """Write config.json as timm does, the same from every version of it, and return it."""
     source: Any = copy.copy(model)  # to describe these weights without touching the model
     source._model_args = args
-    cfg = {k: v for k, v in model.pretrained_cfg.items() if k not in SOURCE_KEYS}
-    cfg.update(architecture=architecture, num_classes=args['num_classes'])
+    cfg = own_cfg(model)
     names = class_names(model)
     if not labels and names:
-        labels = check_labels(model, names, model.pretrained_cfg.get('label_descriptions'))
-    if cfg.get('tag') == 'untrained':
-        del cfg['tag']
-    if license:
-        cfg['license'] = license
+        labels = check_labels(model, names, cfg.get('label_descriptions'))
+    license = license or cfg.get('license') or 'unknown'
+    cfg = {k: v for k, v in cfg.items() if k not in SOURCE_KEYS and (v is not None or k not in OF_THE_WEIGHTS)}
+    cfg.update(architecture=architecture, num_classes=args['num_classes'], license=license)
     source.pretrained_cfg = cfg = for_channels(cfg, args['in_chans'])
     if data_config.get('input_size') and tuple(data_config['input_size']) != tuple(cfg['input_size']):
         cfg['pool_size'] = None

@@ -10,6 +10,7 @@ import timm
 import torch
 from torch import nn
 
+from ..model.variants import VARIANTS
 from ..model.wrappers import unwrapped
 from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
@@ -43,11 +44,11 @@ def _candidates(model: Any) -> list:
         name, _ = match(read_architecture(rename(Checkpoint('', model.state_dict())).shapes))
     except CheckpointError:
         return []
-    names = [name[:-len('_custom')]]
+    names = [name.removesuffix('_custom')]
     if _is_scale1_resnet(model) and hasattr(model, 'layer4'):
         depth = str(3 * sum(len(getattr(model, f'layer{i}')) for i in range(1, 5)) + 2)
         names += [n for n in timm.list_models(module='resnet') if depth in n]
-    return [n for n in dict.fromkeys(names) if timm.is_model(n) and not n.endswith('_custom')]
+    return [n for n in dict.fromkeys(names) if timm.is_model(n) and n not in VARIANTS]
 
 
 def _shapes(state: Dict[str, torch.Tensor]) -> Dict[str, tuple]:

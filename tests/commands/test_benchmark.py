@@ -1,22 +1,19 @@
-"""scripts/benchmark.py: what it writes is what it measured, and what it could not measure is named."""
-import importlib
+"""`timm-res2net benchmark`: what it writes is what it measured, and what it could not measure is named."""
 import json
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from run_command import command, here
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / 'scripts/benchmark.py'
+from timm_res2net import deploy
+from timm_res2net.commands import benchmark as module
+from timm_res2net.deploy.benchmark import tables
 
 
 def benchmark(*args, cwd, **env):
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), '--seconds', '0.1', '--output', 'results', *args], cwd=cwd,
-        env={**os.environ, **env}, capture_output=True, text=True)
+    done = command(
+        'benchmark', '--seconds', '0.1', '--output', 'results', *args, cwd=cwd, env={**os.environ, **env})
     assert done.returncode == 0, done.stderr[-2000:]
     folder = cwd / 'results'
     return json.loads((folder / 'benchmark_cpu.json').read_text()), (folder / 'benchmark_cpu.md').read_text()
@@ -27,7 +24,8 @@ def test_inference(tmp_path):
     (tmp_path / 'openvino.py').write_text('raise ImportError("not here")')
     result, text = benchmark(
         '--parts', 'inference', '--precision', 'fp32', 'bf16', '--batch', '1', '2', '--paths',
-        '^(timm eager, channels last|prepack|timm in OpenVINO)$', cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        '^(timm eager, channels last|prepack|timm in OpenVINO)$', cwd=tmp_path,
+        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')]))
     rows = result['inference']['milliseconds']
     assert {p: set(named) for p, named in rows.items()} == {
         p: {'timm eager, channels last', 'prepack'} for p in ('fp32', 'bf16')}
@@ -62,10 +60,8 @@ def test_training_and_growth(tmp_path):
     assert 'Growth with batch' in text
 
 
-def test_a_batch_that_a_path_could_not_do_leaves_its_cell_empty(tmp_path, monkeypatch):
+def test_a_batch_that_a_path_could_not_do_leaves_its_cell_empty(tmp_path):
     """As where a GPU has no memory for it."""
-    monkeypatch.syspath_prepend(ROOT / 'scripts')
-    tables = importlib.import_module('benchmark_tables')
     result = {'environment': {'machine': 'a machine'}, 'inference': {
         'milliseconds': {'fp32': {'timm eager': {'8': 40., '32': 90.}, 'eager': {'8': 20.}}}, 'skipped': {'x': 'why'}}}
     text = tables.markdown(result)
@@ -75,14 +71,45 @@ def test_a_batch_that_a_path_could_not_do_leaves_its_cell_empty(tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_wrong_arguments(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), '--parts', 'inference', '--paths', 'nothing'], cwd=tmp_path, capture_output=True,
-        text=True)
+def test_nothing_that_can_be_built(tmp_path):
+    done = command('benchmark', '--parts', 'inference', '--paths', 'nothing', cwd=tmp_path)
     assert done.returncode == 1 and '--paths nothing' in done.stderr and 'Traceback' not in done.stderr
     assert not list(tmp_path.iterdir())
-    for args in (['--parts', 'nothing'], ['--device', 'cuda']):
-        done = subprocess.run([sys.executable, str(SCRIPT), *args], cwd=tmp_path, capture_output=True, text=True)
-        if args[0] == '--device' and 'sees no GPU' not in done.stderr:
-            pytest.skip('there is a GPU')
-        assert done.returncode == 2 and not list(tmp_path.iterdir())
+
+
+def test_wrong_arguments(tmp_path):
+    (tmp_path / 'file').touch()
+    for args, words in (
+            (['--parts', 'nothing'], 'invalid choice'), (['--batch', '0'], '--batch 0 must be at least 1'),
+            (['--seconds', '-1'], '--seconds -1.0'), (['--threads', '0'], '--threads 0'),
+            (['--paths', '('], '--paths ( is no regular expression'), (['--ours', 'nothing'], '--ours nothing'),
+            (['--output', 'file'], 'file'), (['--output', 'file/results'], 'file')):
+        done = here('benchmark', *args, cwd=tmp_path)
+        assert done.returncode == 2 and words in done.stderr and not done.stdout, args
+    done = here('benchmark', '--device', 'cuda', '--output', 'file', cwd=tmp_path)
+    assert done.returncode == 2
+    assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_without_a_gpu(tmp_path):
+    import torch
+    if torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    done = here('benchmark', '--device', 'cuda', cwd=tmp_path)
+    assert done.returncode == 2 and 'sees no GPU' in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_one_path_writes_into_the_current_folder(tmp_path):
+    """What the help gives as an example."""
+    args = module.EXAMPLE.split()[2:]
+    done = command('benchmark', *args[:-1], '0.01', '--json', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result['inference']['milliseconds']['fp32']) == ['prepack']
+    assert {'benchmark_cpu.json', 'benchmark_cpu.md'} <= {p.name for p in (tmp_path / 'results').iterdir()}
+    assert json.loads((tmp_path / 'results/benchmark_cpu.json').read_text()) == result
+    assert result['environment']['command'].startswith('timm-res2net benchmark --parts inference')
+
+
+def test_the_choices_are_those_of_deploy():
+    assert tuple(deploy.PRECISIONS) == module.PRECISIONS

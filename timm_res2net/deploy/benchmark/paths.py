@@ -1,22 +1,27 @@
-"""What scripts/benchmark.py measures for inference: every way to run timm's model and ours, as functions of a batch."""
+"""What is measured for inference: every way to run timm's model and ours, as functions of a batch."""
 import argparse
 import copy
 import functools
 import re
 import statistics
+import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import timm
 import torch
 from torch import nn
 
-from timm_res2net import deploy
-from timm_res2net.deploy.engines import onnx_session, openvino_request
-from timm_res2net.deploy.quantize import quantize_onnx, quantize_openvino
+from ...model.fold import fold
+from ..engines import onnx_session, openvino_request
+from ..exporting import PRECISIONS, export
+from ..loaders import load
+from ..packing import prepack
+from ..quantize import quantize_onnx, quantize_openvino
+from ..writers import FORMATS
 
 BASELINE = 'resnet50'  # of about the same MACs
 BatchFunction = Callable[[torch.Tensor], Any]
@@ -26,7 +31,7 @@ def channels_last(x):
     return x.to(memory_format=torch.channels_last)
 
 
-def interleave(paths: Dict[str, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[str, float]:
+def interleave(paths: Mapping[Any, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[str, float]:
     """Median milliseconds of each path, all taken in turns for `seconds` and at least `least` times.
 
     A turn is one call to warm caches and threads up after the others, then three that count, or one if it is slow.
@@ -60,18 +65,18 @@ def eager(model: nn.Module, dtype: torch.dtype = torch.float32, last: bool = Tru
 
 
 def compiled(model: nn.Module) -> BatchFunction:
-    model = torch.compile(channels_last(copy.deepcopy(model)), dynamic=False)
-    return lambda x: model(channels_last(x))
+    fast: Any = torch.compile(channels_last(copy.deepcopy(model)), dynamic=False)
+    return lambda x: fast(channels_last(x))
 
 
 def exported(model: nn.Module, folder: Path, format: str, precision: str, batches: Sequence[int]) -> BatchFunction:
     """Our export; AOTInductor's once for one image and once for several."""
     pixels = torch.randint(0, 256, (32, 3, *image_size(model)), dtype=torch.uint8)
-    files = {}
+    files: Dict[Any, Any] = {}
     for batch in sorted({1, min(8, max(batches))}) if format == 'aotinductor' else [None]:
-        file = folder / f'{format}-{precision}-{batch}{deploy.FORMATS[format]}'
-        deploy.export(model, file, format, precision, batch_size=batch, images=pixels, calibration=32)
-        files[batch] = deploy.load(file)
+        file = folder / f'{format}-{precision}-{batch}{FORMATS[format]}'
+        export(model, file, format, precision, batch_size=batch, images=pixels, calibration=32)
+        files[batch] = load(file)
     return lambda x: files[max(b for b in files if b is None or b <= len(x))](x)
 
 
@@ -121,16 +126,16 @@ def cpu_builders(
     yield 'fp32', 'timm in OpenVINO', lambda: timm_openvino(theirs, 'fp32')
     yield 'fp32', 'eager', lambda: eager(ours, last=False)
     yield 'fp32', 'eager, channels last', lambda: eager(ours)
-    yield 'fp32', 'folded, channels last', lambda: eager(deploy.fold(ours))
-    yield 'fp32', 'prepack', lambda: deploy.prepack(ours)
+    yield 'fp32', 'folded, channels last', lambda: eager(fold(ours))
+    yield 'fp32', 'prepack', lambda: prepack(ours)
     yield 'fp32', 'torch.compile', lambda: compiled(ours)
     yield 'bf16', 'timm eager, channels last', lambda: eager(theirs, torch.bfloat16)
     yield 'bf16', 'timm in OpenVINO', lambda: timm_openvino(theirs, 'bf16')
     yield 'bf16', 'eager, channels last', lambda: eager(ours, torch.bfloat16)
-    yield 'bf16', 'prepack', lambda: deploy.prepack(ours, torch.bfloat16)
+    yield 'bf16', 'prepack', lambda: prepack(ours, torch.bfloat16)
     yield 'int8', 'timm in ONNX Runtime', lambda: timm_onnx(theirs, folder, 'int8')
     yield 'int8', 'timm in OpenVINO', lambda: timm_openvino(theirs, 'int8')
-    for precision in deploy.PRECISIONS:
+    for precision in PRECISIONS:
         for name, format in (('AOTInductor', 'aotinductor'), ('ONNX Runtime', 'onnx'), ('OpenVINO', 'openvino')):
             if (precision, format) != ('bf16', 'onnx'):
                 yield precision, name, functools.partial(exported, ours, folder, format, precision, batches)
@@ -145,7 +150,7 @@ def cpu_paths(args: argparse.Namespace, folder: Path, skipped: Dict[str, str]) -
     for precision, name, build in cpu_builders(theirs, ours, folder, args.batch):
         if precision not in paths or (args.paths and not re.search(args.paths, name)):
             continue
-        print(f'building {precision} {name}', flush=True)
+        print(f'building {precision} {name}', file=sys.stderr, flush=True)
         try:
             path = build()
             with torch.inference_mode():
@@ -165,14 +170,15 @@ def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
         paths = cpu_paths(args, Path(folder), skipped)
         if not any(paths.values()):
             raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
-        size = timm.get_pretrained_cfg(args.ours).input_size[1:]
+        cfg: Any = timm.get_pretrained_cfg(args.ours)
+        size = cfg.input_size[1:]
         for batch in args.batch:
             x = torch.randn(batch, 3, *size)
             every = {f'{p}|{name}': functools.partial(f, x) for p, named in paths.items() for name, f in named.items()}
             for key, ms in interleave(every, 'cpu', args.seconds).items():
                 precision, name = key.split('|')
                 rows.setdefault(precision, {}).setdefault(name, {})[str(batch)] = ms
-                print(f'batch {batch} {precision} {name}: {ms:.1f} ms', flush=True)
+                print(f'batch {batch} {precision} {name}: {ms:.1f} ms', file=sys.stderr, flush=True)
     return {'milliseconds': rows, 'skipped': skipped}
 
 
@@ -192,7 +198,10 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
         torch.cuda.current_stream().wait_stream(stream)
         with torch.cuda.graph(graph):
             model(x)
-        return lambda: (graph.replay(), model, x)[0]  # the graph reads their memory without holding it
+
+        def replay(held=(model, x)):  # the graph reads their memory without holding it
+            graph.replay()
+        return replay
 
     for batch in args.batch:
         every: Dict[str, Callable[[], Any]] = {}
@@ -205,8 +214,8 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
                     if 'folded' in kind and label:
                         continue
                     try:
-                        model = timm.create_model(name).cuda().eval().requires_grad_(False)
-                        model = deploy.fold(model) if 'folded' in kind else model
+                        model: Any = timm.create_model(name).cuda().eval().requires_grad_(False)
+                        model = fold(model) if 'folded' in kind else model
                         y = x
                         if 'channels last' in kind or 'graph' in kind or 'compile' in kind:
                             model, y = channels_last(model), channels_last(x)
@@ -229,5 +238,3 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
             rows.setdefault(kind.split()[0], {}).setdefault(name.strip(), {})[str(batch)] = ms
         torch._dynamo.reset()
     return {'milliseconds': rows, 'skipped': skipped}
-
-

@@ -1,39 +1,23 @@
-"""How fast are all the ways to run a Res2Net on this machine? `python scripts/benchmark.py [--parts ...]`.
-
-Compares timm's own model and this package's: eager, folded, prepacked, compiled and exported, in fp32, bf16 and int8.
-Everything that is compared runs in turns within one process, and medians are given as ratios: timings of different
-runs say nothing. Engines that are not installed are skipped and named. Weights are random, which does not change
-times. Tables and a plot go to results/benchmark_DEVICE.{md,json,png}. On a CPU, let nothing else run.
-
-    python scripts/benchmark.py                                    # all parts, some 20 minutes on 2 cores
-    python scripts/benchmark.py --parts inference --batch 1 8
-    python scripts/benchmark.py --device cuda
-"""
+"""The parts of the benchmark, a function each (inference: `paths.py`). Weights are random."""
 import argparse
 import datetime
 import functools
-import json
 import platform
 import statistics
 import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Tuple
 
 import timm
 import torch
 import torch.nn.functional as F
-from benchmark_paths import BASELINE, channels_last, inference_cpu, inference_cuda, interleave
-from benchmark_tables import markdown, plot
-from machine import processor
 
-import timm_res2net
-from timm_res2net import deploy
-from timm_res2net.insight import cost
-
-PARTS = ('inference', 'training', 'creation', 'growth')
+from ...version import __version__
+from ..packing import prepack
+from .machine import processor
+from .paths import BASELINE, channels_last, inference_cpu, inference_cuda, interleave
 
 
 def make_step(name: str, device: str, batch: int, amp: bool) -> Callable[[], None]:
@@ -54,8 +38,8 @@ def make_step(name: str, device: str, batch: int, amp: bool) -> Callable[[], Non
 def peak_memory(name: str, device: str, batch: int, amp: bool) -> float:
     """MB at most during three steps, in a process of its own."""
     code = (
-        f'import re, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import benchmark, torch\n'
-        f'step = benchmark.make_step({name!r}, {device!r}, {batch}, {amp}); [step() for _ in range(3)]\n'
+        f'import re, torch, timm_res2net; from {__name__} import make_step\n'
+        f'step = make_step({name!r}, {device!r}, {batch}, {amp}); [step() for _ in range(3)]\n'
         f"print(torch.cuda.max_memory_allocated() / 1e6 if {device!r} == 'cuda' else "
         "int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read()).group(1)) / 1e3)")
     return float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
@@ -89,11 +73,11 @@ def creation(args: argparse.Namespace) -> Dict[str, Any]:
             **{f"create_model('{k}')": v / 1e3 for k, v in made.items()}}
 
 
-def growth(args: argparse.Namespace) -> Dict[str, Any]:
+def growth(args: argparse.Namespace, cost: Callable[..., Tuple[int, float]]) -> Dict[str, Any]:
     """Milliseconds an image with the scale at equal MACs, the resolution and the batch."""
     def ready(name):
         model = timm.create_model(name).eval().requires_grad_(False)
-        return deploy.prepack(model) if args.device == 'cpu' else channels_last(model.cuda().half())
+        return prepack(model) if args.device == 'cpu' else channels_last(model.cuda().half())
 
     def timed(runs, per_image=1):
         with torch.inference_mode():
@@ -131,45 +115,15 @@ def environment(args: argparse.Namespace) -> Dict[str, Any]:
         'cpu': torch.backends.cpu.get_cpu_capability(),
         'date': datetime.date.today().isoformat(),
         'python': platform.python_version(),
-        'timm-res2net': timm_res2net.__version__,
+        'timm-res2net': __version__,
         **packages,
         'models': f'{args.theirs}, {args.ours}',
-        'command': ' '.join(['python scripts/benchmark.py', *sys.argv[1:]]),
+        'command': ' '.join(['timm-res2net benchmark', *sys.argv[2:]]),
     }
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    parser.add_argument('--batch', nargs='+', type=int, default=[1, 8, 32])
-    parser.add_argument('--precision', nargs='+', choices=list(deploy.PRECISIONS), default=list(deploy.PRECISIONS))
-    parser.add_argument('--paths', help='regular expression: only paths whose name has it')
-    parser.add_argument('--seconds', type=float, default=20, help='time of each comparison (%(default)s)')
-    parser.add_argument('--threads', type=int, help="torch's own choice")
-    parser.add_argument('--theirs', default='res2net50_26w_4s', help="timm's model (%(default)s)")
-    parser.add_argument('--ours', default='res2net50_26w_4s_custom', help='ours with the same weights (%(default)s)')
-    parser.add_argument('--output', type=Path, default=Path('results'), help='folder to write to (%(default)s)')
-    args = parser.parse_args(arguments)
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('--device cuda: torch sees no GPU')
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    run = {'inference': inference_cuda if args.device == 'cuda' else inference_cpu, 'training': training,
-           'creation': creation, 'growth': growth}
-    result: Dict[str, Any] = {'environment': environment(args)}
-    for part in args.parts:
-        print(f'== {part}', flush=True)
-        result[part] = run[part](args)
-    args.output.mkdir(parents=True, exist_ok=True)
-    stem = args.output / f'benchmark_{args.device}'
-    stem.with_suffix('.json').write_text(json.dumps(result, indent=2) + '\n')
-    stem.with_suffix('.md').write_text(markdown(result))
-    if 'inference' in result:
-        plot(result, stem.with_suffix('.png'))
-    print(markdown(result))
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+def measure(args: argparse.Namespace, part: str, cost: Callable[..., Tuple[int, float]]) -> Dict[str, Any]:
+    """What a part of the benchmark measures; `args` are those of the command, `cost` is insight's."""
+    if part == 'inference':
+        return inference_cuda(args) if args.device == 'cuda' else inference_cpu(args)
+    return growth(args, cost) if part == 'growth' else {'training': training, 'creation': creation}[part](args)

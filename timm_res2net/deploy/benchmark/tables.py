@@ -1,4 +1,4 @@
-"""The results of scripts/benchmark.py as Markdown and as a plot."""
+"""The results of the benchmark as Markdown and as a plot."""
 import sys
 from pathlib import Path
 from typing import Any, Dict, List
@@ -11,7 +11,7 @@ def markdown(result: Dict[str, Any]) -> str:
         lines += inference_tables(result['inference'])
     if 'training' in result:
         part = result['training']
-        base = {}
+        base: Dict[str, Any] = {}
         lines += ['', f'## A training step, batch {part["batch"]}, channels last, SGD', '',
                   '| model | ms | of timm | peak MB | of timm |', '| --- | ---: | ---: | ---: | ---: |']
         for name, row in part['rows'].items():
@@ -83,5 +83,3 @@ def plot(result: Dict[str, Any], path: Path) -> None:
     axes.spines[['top', 'right']].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, metadata={'Software': None})
-
-

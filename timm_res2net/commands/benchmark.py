@@ -1,0 +1,82 @@
+"""How fast all the ways to run a Res2Net are on this machine: timm's own model and this package's, in turns.
+
+Eager, folded, prepacked, compiled and exported, in fp32, bf16 and int8, in one process; medians are given as ratios,
+since timings of different runs say nothing. Engines that are not installed are skipped and named (all of them: extra
+`deploy`, the plot: extra `figures`). Weights are random, which does not change times. Tables and plot go to
+benchmark_DEVICE.{md,json,png} of a folder. On a CPU, let nothing else run.
+
+    timm-res2net benchmark                                    # all parts, some 20 minutes on 2 cores
+    timm-res2net benchmark --parts inference --batch 1 8
+    timm-res2net benchmark --device cuda
+"""
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any, Dict
+
+from .command_line import Refusal, free_output, warn, write_whole
+
+EXAMPLE = 'timm-res2net benchmark --parts inference --precision fp32 --batch 1 --paths prepack --seconds 1'
+PARTS = ('inference', 'training', 'creation', 'growth')
+PRECISIONS = ('fp32', 'bf16', 'int8')  # as deploy has them
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--batch', nargs='+', type=int, default=[1, 8, 32], metavar='N')
+    parser.add_argument('--precision', nargs='+', choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument('--paths', metavar='REGEX', help='regular expression: only paths whose name has it')
+    parser.add_argument('--seconds', type=float, default=20, help='time of each comparison (%(default)s)')
+    parser.add_argument('--threads', type=int, metavar='N', help="torch's own choice")
+    parser.add_argument('--theirs', default='res2net50_26w_4s', metavar='NAME', help="timm's model (%(default)s)")
+    parser.add_argument('--ours', default='res2net50_26w_4s_custom', metavar='NAME',
+                        help='ours with the same weights (%(default)s)')
+    parser.add_argument('--output', type=Path, default=Path('results'), metavar='FOLDER',
+                        help='folder to write to (%(default)s)')
+    parser.add_argument('--json', action='store_true', help='print the results as JSON instead of tables')
+
+
+def run(args: argparse.Namespace) -> int:
+    _check(args)
+    import torch
+
+    from ..deploy.benchmark.parts import environment, measure
+    from ..deploy.benchmark.tables import markdown, plot
+    from ..insight import cost
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    result: Dict[str, Any] = {'environment': environment(args)}
+    for part in args.parts:
+        warn(f'== {part}')
+        result[part] = measure(args, part, cost)
+    args.output.mkdir(parents=True, exist_ok=True)
+    stem = args.output / f'benchmark_{args.device}'
+    write_whole(stem.with_suffix('.json'), json.dumps(result, indent=2) + '\n')
+    write_whole(stem.with_suffix('.md'), markdown(result))
+    if 'inference' in result:
+        plot(result, stem.with_suffix('.png'))
+    print(json.dumps(result, indent=2) if args.json else markdown(result))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what would fail after minutes."""
+    import timm
+    import torch
+    free_output(args.output, overwrite=True, folder=True)
+    for option, least in (('batch', 1), ('threads', 1), ('seconds', 0)):
+        values = getattr(args, option)
+        for value in values if isinstance(values, list) else [] if values is None else [values]:
+            if value < least:
+                raise Refusal(f'--{option} {value} must be at least {least}')
+    try:
+        re.compile(args.paths or '')
+    except re.error as error:
+        raise Refusal(f'--paths {args.paths} is no regular expression: {error}') from error
+    for option, name in (('--theirs', args.theirs), ('--ours', args.ours)):
+        if not timm.is_model(name):
+            raise Refusal(f'{option} {name} is no model that timm knows')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise Refusal('--device cuda: torch sees no GPU')

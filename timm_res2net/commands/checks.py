@@ -1,0 +1,32 @@
+"""What commands refuse at the start, since it would fail at the end; pictures that are written whole or not at all."""
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .command_line import Refusal, free_output
+
+
+def needs(what: str, extra: str, *modules: str) -> None:
+    """Refuse where a module is not installed; `extra` is the one of this package that brings it."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise Refusal(f"{what} needs {' and '.join(missing)}, which is not here: pip install 'timm-res2net[{extra}]'")
+
+
+def check_picture(option: str, path: Path) -> None:
+    """Refuse a file that matplotlib could not write."""
+    from matplotlib.backend_bases import FigureCanvasBase
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.lower().removeprefix('.') not in known:
+        raise Refusal(f'{option} {path} must end in one of {", ".join(f".{suffix}" for suffix in sorted(known))}')
+    free_output(path, overwrite=True)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write matplotlib's figure; an interrupted one leaves no file."""
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.absolute().parent) as scratch:
+        part = Path(scratch) / path.name
+        figure.savefig(part)
+        os.replace(part, path)

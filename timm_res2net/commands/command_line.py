@@ -1,0 +1,151 @@
+"""What all commands share: parser, errors in one line, interrupts, closed pipes, files to be written, progress."""
+import argparse
+import os
+import re
+import sys
+import tempfile
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union
+
+
+class Refusal(Exception):
+    """Something that the user can put right, in one line that speaks the command's language.
+
+    Attributes:
+        code: The exit code: 2 where nothing could be done, 1 where it was done and found wanting.
+    """
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run_command(name: str, arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code.
+
+    0: done. 1: done in part or found wanting (an unreadable image among many, an export that does not agree). 2:
+    nothing could be done. 130: stopped by Ctrl-C. 141: whoever read the output has gone.
+
+    Raises:
+        SystemExit: argparse's, after help or wrong usage.
+    """
+    return ending_quietly(partial(_run, name, arguments))
+
+
+def ending_quietly(run: Callable[[], int]) -> int:
+    """What `run` returns, 130 and a word where it is interrupted, 141 where nobody reads its output any more."""
+    try:
+        try:
+            return run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        return 141
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        return 130
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    module = import_module(f'timm_res2net.commands.{name.replace("-", "_")}')
+    parser = argparse.ArgumentParser(
+        prog=f'timm-res2net {name}', description=module.__doc__, epilog=f'example: {module.EXAMPLE}',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(parser)
+    parser.add_argument(
+        '--import', dest='modules', action='append', default=[], metavar='MODULE',
+        help='import this first, such as one that registers variants of your own')
+    args = parser.parse_args(arguments)
+    try:
+        if args.modules:
+            sys.path.insert(0, os.getcwd())  # as `python -m` would
+        for imported in args.modules:
+            _import(imported)
+        return module.run(args)
+    except Refusal as error:
+        return _say(error, module, parser, error.code)
+    except BrokenPipeError:
+        raise
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:  # timm's, the Hub's, a checkpoint's
+        return _say(error, module, parser, 2)
+
+
+def _import(name: str) -> None:
+    """A module of the user's; what goes wrong in it is told as his."""
+    try:
+        import_module(name)
+    except Exception as error:
+        raise Refusal(f'--import {name}: {type(error).__name__}: {error}') from error
+
+
+def _say(error: Exception, module: ModuleType, parser: argparse.ArgumentParser, code: int) -> int:
+    message = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        message = f'{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}'
+    message = in_options(' '.join(message.split()) or type(error).__name__, parser, getattr(module, 'WORDS', {}))
+    print(f'error: {message}', file=sys.stderr)
+    return code
+
+
+def in_options(message: str, parser: argparse.ArgumentParser, words: Mapping[str, str] = {}) -> str:
+    """A message of the library in the language of a command: `overwrite=True` becomes `--overwrite`.
+
+    Args:
+        words: What a command says in its own words, such as advice that it cannot follow.
+    """
+    for theirs, ours in words.items():
+        message = message.replace(theirs, ours)
+    for action in parser._actions:
+        option = next((o for o in action.option_strings if o.startswith('--')), None)
+        if option is not None:
+            message = re.sub(rf'\b{action.dest}=True\b', option, message)
+            message = re.sub(rf'(?<![\w.-]){action.dest}=(?=[\w\'"(\[-])', f'{option} ', message)
+            message = re.sub(rf'(?<![\w.-]){action.dest}=(?=[\s,.:;)]|$)', option, message)
+    return message
+
+
+def warn(message: str) -> None:
+    """Words for a person, beside the data on stdout."""
+    print(message, file=sys.stderr)
+
+
+def progress(items: Iterable[Any], total: Optional[int] = None, unit: str = 'image') -> Iterator[Any]:
+    """The items, with a bar where a person watches and it takes longer than two seconds."""
+    from tqdm import tqdm
+    return iter(tqdm(items, total=total, unit=unit, delay=2, leave=False, disable=None, file=sys.stderr))
+
+
+def free_output(path: Union[str, Path], overwrite: bool = False, folder: bool = False) -> Path:
+    """A file that is to be written, or a folder, refused at once where that could not be done at the end.
+
+    Raises:
+        Refusal: It exists and `overwrite` is not set, it is a folder where a file is meant or the other way round, or
+            its folder is not there or cannot be written to. Folders are made with their parents.
+    """
+    path = Path(path)
+    if path.exists() and path.is_dir() != folder:
+        raise Refusal(f'{path} is a {"file" if folder else "folder"}, give a {"folder" if folder else "file"}')
+    if path.exists() and not overwrite:
+        raise Refusal(f'{path} exists already: choose another {"folder" if folder else "file"}, or add --overwrite')
+    parent = path.absolute().parent
+    while folder and not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise Refusal(f'{path}: {parent} is {"a file" if parent.exists() else "not there"}, it must be a folder')
+    try:
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise Refusal(f'{path}: {parent} cannot be written to ({error.strerror}), choose another folder') from None
+    return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is complete or not there, also where it is interrupted."""
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.absolute().parent) as scratch:
+        part = Path(scratch) / path.name
+        part.write_text(text, encoding='utf-8')
+        os.replace(part, path)

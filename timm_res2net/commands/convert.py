@@ -1,0 +1,112 @@
+"""Weights of any published layout into a folder that timm loads: model.safetensors and config.json.
+
+    timm-res2net convert Res2Net50_vd_26w_4s_pretrained.pdparams converted
+    python -c "import timm, timm_res2net; timm.create_model('local-dir:converted', pretrained=True)"
+
+IN is .pth, .pt, .bin, .tar, .safetensors or .pdparams, a folder with model.safetensors, a folder of timm's train.py, or
+NAME.TAG of `timm-res2net list`. Class names are those of --class-names, else those that IN has, else those of the
+training folder that its arguments name, if that is here.
+
+Exit code 0: done. 1: the checkpoint cannot be converted. 2: wrong usage.
+"""
+import argparse
+from pathlib import Path
+from typing import Any, Tuple
+
+from .command_line import Refusal, free_output
+
+EXAMPLE = 'timm-res2net convert res2net23_32w_4s_cifar_custom.cifar100 converted --check'
+WORDS = {
+    'leave out as_timm or use save_folder': 'leave out --as-timm',
+    'name their `variant`': 'name their --variant',
+    'or give variant= and arguments': 'or give --variant',
+}
+CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the difference is 0 on most machines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument('checkpoint', metavar='IN', help='checkpoint file or folder, or NAME.TAG')
+    parser.add_argument('folder', metavar='OUT', help='folder to write')
+    parser.add_argument('--variant', '--name', metavar='NAME', help='registered variant, if not the one recognised')
+    parser.add_argument('--class-names', type=Path, metavar='FILE', help='names, one a line or a JSON list')
+    parser.add_argument('--no-ema', action='store_true', help='take the plain weights of a training checkpoint')
+    parser.add_argument('--as-timm', action='store_true', help="under timm's own architecture name and parameter names")
+    parser.add_argument('--check', action='store_true', help='load the folder again and compare the outputs')
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and check."""
+    from ..weights import save_folder
+    try:
+        free_output(args.folder, args.overwrite, folder=True)  # before any work
+        model, found = load(args)
+        folder = save_folder(model, args.folder, overwrite=args.overwrite, as_timm=args.as_timm)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename:
+            error = ValueError(f'{error.filename}: {error.strerror}')
+        raise Refusal(str(error), 1) from error
+    except Refusal as error:
+        raise Refusal(str(error), 1) from error
+    print(f'{args.checkpoint}: {found}')
+    if args.check:
+        difference = compare(model, folder)
+        print(f'{folder}: loaded again, largest relative difference of the outputs {difference:.1e}')
+        if not difference <= CHECK_TOLERANCE:
+            raise Refusal(f'that is more than {CHECK_TOLERANCE:.0e}', 1)
+    return 0
+
+
+def load(args: argparse.Namespace) -> Tuple[Any, str]:
+    """The model with its class names, and what was found in words."""
+    from ..model import data_cfg
+    from ..weights.loading import load_read
+    from ..weights.reading import read_checkpoint
+    from .models import load_model, name_classes, read_class_names
+    from .training import names_of_training
+    names = read_class_names(args.class_names)
+    weights = None if Path(args.checkpoint).exists() else published(args.checkpoint)
+    if weights is not None:
+        if args.variant:
+            raise Refusal(f'{args.checkpoint} says the variant, leave out --variant')
+        model: Any = load_model(weights.name)
+        found = f'{weights.where}, license {weights.license}'
+    else:
+        checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema)
+        model = load_read(checkpoint, variant=args.variant)
+        found = str(model.checkpoint_info)
+        if names is None and data_cfg.class_names(model) is None:
+            names = names_of_training(checkpoint.training, model.num_classes)
+    name_classes(model, names)
+    return model, found
+
+
+def published(name: str) -> Any:
+    """The row of the catalogue of a variant or of NAME.TAG; None if it is no such name.
+
+    Raises:
+        Refusal: There are no such weights of the variant.
+    """
+    from ..model.variants import VARIANTS
+    from ..weights import list_pretrained
+    base, _, tag = name.partition('.')
+    if base not in VARIANTS:
+        return None
+    rows = [row for row in list_pretrained() if row.variant == base and tag in ('', row.name.partition('.')[2])]
+    if not rows:
+        there = ', '.join(row.name for row in list_pretrained() if row.variant == base) or 'none'
+        raise Refusal(f'there are no weights {name}, of {base} there are: {there} (timm-res2net list --pretrained)')
+    return rows[0]
+
+
+def compare(model: Any, folder: Path) -> float:
+    """Largest difference of the outputs of `model` and of the folder's, relative to the largest output."""
+    import timm
+    import torch
+    again = timm.create_model(f'local-dir:{folder}', pretrained=True).eval()
+    size = model.pretrained_cfg['input_size'][1:]
+    x = torch.randn(2, model.in_chans, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = model.eval()(x)
+        return float((again(x) - y).abs().max() / y.abs().max().clamp(min=1e-30))

@@ -1,0 +1,151 @@
+"""Top-1 and top-5 accuracy of a model on a folder of images, in percent, as JSON.
+
+DATA holds a folder `test` (see --split) with one folder per class, named as the model's classes where it knows their
+names. For the shipped CIFAR-100 weights these are the 10,000 official test images as PNG (or any lossless format), in
+`test/apple`, `test/aquarium_fish`, ... For weights of the catalogue (`timm-res2net list`) the number published there is
+said beside. timm's validate.py gives the same numbers.
+
+Exit code 0: measured. 1: another accuracy than published by more than 0.01 points, or images that cannot be read (named
+and left out). 2: nothing could be done.
+"""
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+
+from .command_line import Refusal, progress, warn
+
+if TYPE_CHECKING:
+    from ..weights import Weights
+
+EXAMPLE = 'timm-res2net evaluate DATA --model res2net23_32w_4s_cifar_custom.cifar100'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('data', type=Path, metavar='DATA')
+    parser.add_argument('--model', default='res2net23_32w_4s_cifar_custom.cifar100', help=(
+        'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder, exported file (%(default)s)'))
+    parser.add_argument('--split', default='test', help='folder inside DATA (%(default)s)')
+    parser.add_argument('--class-names', type=Path, metavar='FILE', help=(
+        'names of the classes in their order, one a line or a JSON list, where the model has none'))
+    parser.add_argument('--batch-size', type=int, default=500, metavar='N', help='(%(default)s)')
+    parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that read images (%(default)s)')
+    parser.add_argument('--device', default='cpu', help='(%(default)s)')
+    parser.add_argument('--json', action='store_true', help='as it always does')
+
+
+def run(args: argparse.Namespace) -> int:
+    from .models import is_exported, load_model, name_classes, read_class_names
+    _check(args, is_exported(args.model))
+    names = read_class_names(args.class_names)
+    model = load_model(args.model, exported=True)
+    name_classes(model, names)
+    if not is_exported(args.model):
+        model = model.to(args.device)
+    result = evaluate(model, args.data, args.split, args.batch_size, args.workers, args.device)
+    print(json.dumps({'model': args.model, **result}, indent=2))
+    for failure in result['failures']:
+        warn(failure['error'])
+    code = 1 if result['failures'] else 0
+    if result['failures']:
+        warn(f'{len(result["failures"])} images could not be read, the accuracy is of the other {result["images"]}')
+    published = published_weights(args.model)
+    if published is None or published.top1 is None or published.top5 is None:
+        return code
+    same = abs(result['top1'] - published.top1) <= 0.01 and abs(result['top5'] - published.top5) <= 0.01
+    warn(f'{published.name} as published, on {published.dataset}: top-1 {published.top1:.2f}, top-5 '
+         f'{published.top5:.2f}: {"the same" if same else "NOT the same"}')
+    return code if same else 1
+
+
+def _check(args: argparse.Namespace, exported: bool) -> None:
+    """Refuse what would fail after the model is loaded."""
+    import torch
+    for option in ('batch_size', 'workers'):
+        least = option == 'batch_size'
+        if getattr(args, option) < least:
+            raise Refusal(f'--{option.replace("_", "-")} {getattr(args, option)} must be at least {int(least)}')
+    if not (args.data / args.split).is_dir():
+        raise Refusal(f'there is no folder {args.data / args.split}: it must hold a folder of images for each class')
+    if exported and args.device != 'cpu':
+        raise Refusal(f'--device {args.device}: exported files run on the CPU')
+    try:
+        torch.empty(0, device=args.device)
+    except (AssertionError, RuntimeError) as error:
+        raise Refusal(f'--device {args.device}: {str(error).splitlines()[0]}') from error
+
+
+def published_weights(name: str) -> 'Optional[Weights]':
+    """The row of the catalogue for NAME.TAG, or for NAME its default."""
+    from ..weights.catalogue import CATALOGUE
+    return next((w for w in CATALOGUE.values() if name in (w.name, w.variant)), None)
+
+
+def check_classes(num_classes: int, names: Optional[Sequence[str]], found: Sequence[str], folder: Path) -> None:
+    """Raise a ValueError if the folders with images that a split has are not the model's classes in their order."""
+    if len(found) != num_classes:
+        raise ValueError(f'{folder} holds {len(found)} folders of images, the model has {num_classes} classes')
+    if names and list(names) != found:
+        wrong = next(pair for pair in zip(found, names, strict=True) if pair[0] != pair[1])
+        raise ValueError(f'{folder}: the folder {wrong[0]!r} is where the model has the class {wrong[1]!r}')
+
+
+class Pictures:
+    """Images of a folder as (input, class, ''), or (zeros, -1, why) for one that cannot be read."""
+
+    def __init__(self, samples: Sequence[Any], transform: Any, mode: str) -> None:
+        from PIL import Image
+        self.samples, self.transform, self.mode = samples, transform, mode
+        self.empty = transform(Image.new(mode, (8, 8))) * 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Any:
+        from ..model.images import ImageError, read_image
+        path, target = self.samples[index]
+        try:
+            return self.transform(read_image(path, self.mode)), target, ''
+        except ImageError as error:
+            return self.empty, -1, str(error)
+
+
+def evaluate(
+        model: Any,
+        data: Path,
+        split: str = 'test',
+        batch_size: int = 500,
+        workers: int = 2,
+        device: str = 'cpu',
+) -> Dict[str, Any]:
+    """Accuracy in percent and number of images of `DATA/split`, with the model's own preprocessing, and failures."""
+    import torch
+    from timm.data.readers.reader_image_folder import ReaderImageFolder
+    from torch.utils.data import DataLoader
+
+    from .. import deploy
+    from ..model.data_cfg import class_names
+    from ..model.images import SUFFIXES
+    from .models import count_classes, input_of
+    transform, mode = input_of(model)
+    reader = ReaderImageFolder(str(data / split), input_key=';'.join(SUFFIXES))  # class order as in timm's train.py
+    found = sorted(reader.class_to_idx, key=reader.class_to_idx.__getitem__)
+    classes = count_classes(model)
+    check_classes(
+        classes, model.labels if isinstance(model, deploy.Deployed) else class_names(model), found, data / split)
+    pictures: Any = Pictures(reader.samples, transform, mode)
+    loader = DataLoader(pictures, batch_size, num_workers=workers)
+    correct, images = torch.zeros(2), 0
+    failures: List[Dict[str, str]] = []
+    for x, target, errors in progress(loader, unit='batch'):
+        failures += [{'image': reader.samples[images + len(failures) + i][0], 'error': error}
+                     for i, error in enumerate(errors) if error]
+        target = target.to(device)
+        with torch.inference_mode():
+            top5 = model(x.to(device)).topk(min(5, classes))[1] == target[:, None]
+        correct += torch.stack([top5[:, 0].sum(), top5.sum()]).cpu()
+        images += int((target >= 0).sum())
+    if not images:
+        raise ValueError(f'{data / split}: none of its {len(failures)} images can be read')
+    top1, top5 = (100 * correct / images).tolist()
+    return {'top1': round(top1, 4), 'top5': round(top5, 4), 'images': images, 'failures': failures}

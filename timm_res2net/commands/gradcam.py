@@ -1,0 +1,134 @@
+"""Where models look: each image beside its class activation map for each model, as in the Res2Net paper (figure 4).
+
+Says too what each model answers and how sure it is. Images are files, folders, which are searched for image files, or
+none at all: then the photographs bundled with scikit-image. A model is a registered name, hf-hub:USER/REPO,
+local-dir:FOLDER, or a checkpoint file or folder. Needs the extra `figures`: pip install 'timm-res2net[figures]'
+
+    timm-res2net gradcam photo.jpg --models resnet50_custom res2net50_26w_4s_custom --class "golden retriever"
+
+Exit code 0: all images drawn. 1: some could not be read (named, and the others drawn). 2: nothing could be done.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+from .command_line import Refusal, progress, warn
+
+EXAMPLE = 'timm-res2net gradcam --output gradcam.png'
+METHODS = ('gradcam', 'gradcam++', 'layercam', 'eigencam', 'scorecam', 'xgradcam')  # as insight has them
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('images', nargs='*', metavar='IMAGE_OR_FOLDER')
+    parser.add_argument('--models', nargs='+', default=['res2net23_32w_4s_cifar_custom'], metavar='NAME')
+    parser.add_argument('--output', type=Path, default=Path('gradcam.png'), metavar='FILE',
+                        help='picture to write (%(default)s)')
+    parser.add_argument('--class', dest='target', metavar='CLASS',
+                        help="name or number of the class to look for (each model's answer)")
+    parser.add_argument('--layer', help='module whose map is weighed (the last stage)')
+    parser.add_argument('--method', choices=METHODS, default='gradcam')
+    parser.add_argument('--image-size', type=int, metavar='N', help="height and width (the model's own)")
+    parser.add_argument('--json', action='store_true', help='print one JSON object about the answers')
+
+
+def run(args: argparse.Namespace) -> int:
+    from .checks import check_picture, needs
+    needs('class activation maps', 'figures', 'pytorch_grad_cam', 'matplotlib')
+    check_picture('--output', args.output)
+    if args.image_size is not None and args.image_size < 1:
+        raise Refusal(f'--image-size {args.image_size} must be at least 1')
+    from .classify import gather
+    images = gather(args.images)
+    from ..insight.layers import find_layer
+    from .models import class_names, load_model
+    models = {name: load_model(name) for name in args.models}
+    targets = {}
+    for name, model in models.items():
+        if not model.num_classes:
+            raise Refusal(f'{name} has no classifier')
+        if args.layer:
+            find_layer(model, args.layer)
+        targets[name] = None if args.target is None else find_class(args.target, class_names(model))
+
+    from ..model.images import ImageError, read_image
+    failures, rows = [], []
+    # lines as they come are better than a bar on the same screen
+    for name, source in images if sys.stdout.isatty() and not args.json else progress(images):
+        try:
+            image = read_image(source)
+        except ImageError as error:
+            failures.append({'image': name, 'error': str(error)})
+            warn(str(error))
+            continue
+        rows.append(_row(name, image, models, targets, args))
+        for answer in () if args.json else rows[-1]['answers']:
+            print(f'{name}: {answer["model"]}: {answer["class"]} {answer["probability"]:.1%}')
+    if not rows:
+        return 2
+    draw(rows, args.output)
+    warn(f'written to {args.output}')
+    if args.json:
+        results = [{'image': row['name'], 'answers': row['answers']} for row in rows]
+        print(json.dumps({'output': str(args.output), 'results': results, 'failures': failures}, indent=2))
+    return 1 if failures else 0
+
+
+def find_class(text: str, names: List[str]) -> int:
+    """A class by its number or its name."""
+    if text.isdigit():
+        if int(text) >= len(names):
+            raise ValueError(f'--class {text} is not a class of the model, which has 0 to {len(names) - 1}')
+        return int(text)
+    found = [i for i, name in enumerate(names) if text.lower() in [part.strip().lower() for part in name.split(',')]]
+    if not found:
+        raise ValueError(f'--class {text!r} is not a class of the model, which has {", ".join(names[:5])}, ...')
+    return found[0]
+
+
+def _row(name: str, image: Any, models: Dict[str, Any], targets: Dict[str, Any], args: argparse.Namespace) -> Any:
+    """A line of the picture: what is shown, the map of each model, and the answers."""
+    import torch
+
+    from ..deploy.preprocessing import data_config, normalise, read_pixels
+    from ..insight import class_activation_maps
+    from .models import class_names
+    row: Dict[str, Any] = {'name': name, 'maps': [], 'answers': []}
+    for title, model in models.items():
+        config = data_config(model, args.image_size)
+        x = normalise(read_pixels([image], config, 1), config)
+        if 'pixels' not in row:
+            shown = read_pixels([image], {**config, 'input_size': [config['input_size'][0], 224, 224]}, 1)
+            row['pixels'] = shown[0].permute(1, 2, 0).expand(-1, -1, 3).numpy()
+        with torch.inference_mode():
+            probabilities = model(x).softmax(-1)[0]
+        target = int(probabilities.argmax()) if targets[title] is None else targets[title]
+        heat = class_activation_maps(model, x, [target], args.layer, args.method)[0]
+        answer = class_names(model)[target]
+        row['maps'].append((f'{title}\n{answer} {probabilities[target]:.0%}', heat.numpy()))
+        row['answers'].append(
+            {'model': title, 'class': answer, 'index': target, 'probability': probabilities[target].item()})
+    return row
+
+
+def draw(rows: List[Dict[str, Any]], path: Path) -> None:
+    """One row per image: the image, then the map of each model over it."""
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    from .checks import save_picture
+    columns = 1 + len(rows[0]['maps'])
+    figure, axes = plt.subplots(len(rows), columns, figsize=(2.6 * columns, 2.9 * len(rows)), dpi=120, squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        line[0].imshow(row['pixels'])
+        line[0].set_title(Path(row['name']).name, fontsize=8)
+        for panel, (title, heat) in zip(line[1:], row['maps'], strict=True):
+            panel.imshow(row['pixels'])
+            panel.imshow(heat, cmap='inferno', alpha=0.55, extent=(0, *row['pixels'].shape[1::-1], 0), vmin=0, vmax=1)
+            panel.set_title(title, fontsize=8)
+        for panel in line:
+            panel.axis('off')
+    figure.tight_layout()
+    save_picture(figure, path)

@@ -1,0 +1,40 @@
+"""What a checkpoint is: whose names its weights have, which variant they fit, what was assumed. Nothing is built.
+
+FILE is .pth, .pt, .bin, .tar, .safetensors or .pdparams, of any published layout, a folder with model.safetensors, or a
+folder of timm's train.py.
+"""
+import argparse
+import dataclasses
+import json
+from typing import Any, Dict
+
+EXAMPLE = 'timm-res2net inspect Res2Net50_vd_26w_4s_pretrained.pdparams'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument('checkpoint', metavar='FILE', help='checkpoint file or folder')
+    parser.add_argument('--no-ema', action='store_true', help='look at the plain weights of a training checkpoint')
+    parser.add_argument('--json', action='store_true', help='print JSON instead of lines')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say it."""
+    from ..weights import inspect_checkpoint
+    info = inspect_checkpoint(args.checkpoint, use_ema=not args.no_ema)
+    if args.json:
+        print(json.dumps(dataclasses.asdict(info), indent=2))
+        return 0
+    facts: Dict[str, Any] = {
+        'layout': info.layout,
+        'variant': info.architecture,
+        'arguments': ', '.join(f'{k}={v!r}' for k, v in info.model_args.items()) or 'as registered',
+        'parameters': f'{info.num_parameters:,}',
+        'classes': info.num_classes or 'none, a backbone alone',
+        'channels': info.in_chans,
+        'weights of': info.wrapper,
+        'left out': '; '.join(info.left_out),
+        'assumed': '; '.join(info.assumed),
+    }
+    print('\n'.join(f'{name:10}  {value}' for name, value in facts.items() if value != ''))
+    return 0

@@ -1,0 +1,188 @@
+"""What a command does with the model that it is given: name, file or folder become a network with class names."""
+import ast
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import timm
+import torch
+from PIL import Image
+from timm.data import ImageNetInfo, create_transform
+from timm.models import is_model_pretrained
+
+from .. import deploy
+from ..deploy.preprocessing import data_config, image_mode
+from ..hub.errors import HubError, hub_errors
+from ..model import data_cfg
+from ..weights import load_checkpoint
+from .command_line import Refusal, warn
+
+CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
+EXPORTED = tuple(dict.fromkeys(deploy.FORMATS.values()))
+NAMES = 'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder'
+
+
+def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwargs: Any) -> Any:
+    """The model that a person names, in eval mode; an exported file becomes `deploy.Deployed`.
+
+    Args:
+        name: One of `NAMES`, or an exported file.
+        pretrained: Load the weights of a registered name; where it has none, stderr says that they are random. A file
+            always gives its weights.
+        exported: The command takes exported files.
+        **kwargs: Arguments of the network, which win over what the name or the file says.
+
+    Raises:
+        FileNotFoundError, Refusal: There is no such file, folder or name.
+    """
+    path = Path(name)
+    if is_registered(name):
+        model = _create(name, pretrained, kwargs)
+    elif path.suffix in EXPORTED and (path.exists() or not timm.is_model(name)):
+        return _load_exported(name, exported, kwargs)
+    elif path.exists():
+        model = load_checkpoint(path, **kwargs)
+    elif ':' in name:
+        scheme, _, where = name.partition(':')
+        if scheme == 'local-dir' and not Path(where).is_dir():
+            raise FileNotFoundError(f'{name}: no such folder')
+        model = _create(name, pretrained, kwargs)
+    elif path.parent.name or path.suffix in CHECKPOINTS:
+        raise FileNotFoundError(f'{name}: no such file')
+    else:
+        raise Refusal(_unknown(name))
+    return model.eval()
+
+
+def is_registered(name: str) -> bool:
+    """Whether it is the name of a model that timm knows, alone or with the tag of weights that it knows."""
+    base, _, tag = name.partition('.')
+    return timm.is_model(base) and (not tag or is_model_pretrained(name) or tag == 'untrained')
+
+
+def is_exported(name: str) -> bool:
+    """Whether it is an exported file, by its suffix."""
+    return not is_registered(name) and Path(name).suffix in EXPORTED
+
+
+def _unknown(name: str) -> str:
+    base, _, tag = name.partition('.')
+    if tag and timm.is_model(base):
+        there = timm.list_pretrained(f'{base}.*')
+        return f'{base} has no weights {tag!r}' + (f', there are {", ".join(there)}' if there else ' and no others')
+    near = difflib.get_close_matches(name, timm.list_models(), 3)
+    meant = f' (did you mean {", ".join(near)}?)' if near else ''
+    return f'{name} is no model that timm knows, and no file{meant}: `timm-res2net list` names the variants'
+
+
+def _load_exported(name: str, exported: bool, kwargs: Any) -> deploy.Deployed:
+    if not Path(name).is_file():
+        raise FileNotFoundError(f'{name}: no such file')
+    if not exported:
+        raise Refusal(f'{name} is an exported file, this needs the network itself: {NAMES}')
+    if kwargs:
+        raise Refusal(f'{name} is an exported file, which takes no arguments of the network ({", ".join(kwargs)})')
+    return deploy.load(name)
+
+
+def _create(name: str, pretrained: bool, kwargs: Any) -> Any:
+    """timm's model; says so where weights are random that are meant to be trained."""
+    if pretrained and ':' not in name and not is_model_pretrained(name):
+        warn(f'{name} has no trained weights: they are random, and so is what it says')
+        pretrained = False
+    cfg: Any = None if ':' in name else timm.get_pretrained_cfg(name)
+    repo = cfg.hf_hub_id or name if cfg else name.partition(':')[2].partition('@')[0]
+    try:
+        with hub_errors(repo):
+            model: Any = timm.create_model(name, pretrained=pretrained, **kwargs)
+    except HubError as error:
+        raise Refusal(str(error).replace(' or pass token=', ' or set HF_TOKEN')) from error
+    except AssertionError as error:  # timm's, on a folder that holds no model
+        raise Refusal(f'{name}: {error or "holds no model of timm"}') from error
+    if pretrained and cfg and model.num_classes not in (0, cfg.num_classes):
+        warn(f'{name} has weights for {cfg.num_classes} classes: the classifier of {model.num_classes} is random')
+    return model
+
+
+def count_classes(model: Any) -> int:
+    """Classes of a network or of an exported file, 0 without a classifier."""
+    return model.metadata['num_classes'] if isinstance(model, deploy.Deployed) else model.num_classes
+
+
+def class_names(model: Any) -> List[str]:
+    """Names of the classes of a network or of an exported file: its own, ImageNet's for 1000 classes, or numbers."""
+    count = count_classes(model)
+    names = model.labels if isinstance(model, deploy.Deployed) else data_cfg.class_names(model)
+    if names:
+        described = (getattr(model, 'pretrained_cfg', None) or {}).get('label_descriptions') or {}
+        return [described.get(n, n) for n in names]
+    if count == 1000:
+        info = ImageNetInfo()
+        return [info.index_to_description(i) for i in range(1000)]
+    return [f'class {i}' for i in range(count)]
+
+
+def read_class_names(file: Optional[Path]) -> Optional[List[str]]:
+    """Class names in the order of the classes, one a line or a JSON list; None without a file.
+
+    Raises:
+        Refusal: The file cannot be read, or holds no names.
+    """
+    if file is None:
+        return None
+    try:
+        text = file.read_text(encoding='utf-8')
+        names = json.loads(text) if text.lstrip().startswith('[') else text.splitlines()
+    except (OSError, ValueError) as error:
+        raise Refusal(f'--class-names {file}: {getattr(error, "strerror", None) or error}') from error
+    if not names or not all(isinstance(n, str) and n.strip() for n in names):
+        raise Refusal(f'--class-names {file}: it must hold one name a line, or a JSON list of names')
+    return names
+
+
+def name_classes(model: Any, names: Optional[List[str]]) -> None:
+    """Give a network or a loaded exported file the names of its classes, if there are any.
+
+    Raises:
+        Refusal: There is not one name a class.
+    """
+    if names is None:
+        return
+    if len(names) != count_classes(model):
+        raise Refusal(f'--class-names: {len(names)} names, the model has {count_classes(model)} classes')
+    if isinstance(model, deploy.Deployed):
+        model.labels = names
+    else:
+        model.pretrained_cfg.update(label_names=names, label_descriptions=None)
+
+
+def input_of(model: Any) -> Tuple[Callable[[Image.Image], torch.Tensor], str]:
+    """What makes the input of a network or an exported file of a picture, and PIL's mode of the picture.
+
+    Raises:
+        ValueError: It takes other channels than pictures have.
+    """
+    if isinstance(model, deploy.Deployed):
+        return model.transform, image_mode(model.metadata['data_config'])
+    config = data_config(model)
+    mode = image_mode(config)
+    return create_transform(**config), mode
+
+
+def key_values(pairs: List[str]) -> Dict[str, Any]:
+    """The arguments of `--model-kwargs KEY=VALUE ..`, values as Python writes them, else text, as in timm's scripts.
+
+    Raises:
+        Refusal: One of them is not KEY=VALUE.
+    """
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition('=')
+        if not equals or not key.isidentifier():
+            raise Refusal(f'--model-kwargs {pair}: it must be KEY=VALUE')
+        try:
+            found[key] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            found[key] = value
+    return found
