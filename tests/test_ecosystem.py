@@ -180,10 +180,10 @@ def test_segmentation_models_with_maps_of_small_images(name, depth):
 @pytest.mark.parametrize('output_stride', [8, 16])
 def test_segmentation_models_dilate_exactly(encoder, output_stride):
     import segmentation_models_pytorch as smp
-    network = smp.DeepLabV3Plus(**encoder, encoder_weights=None, classes=3, encoder_output_stride=output_stride).eval()
-    strided = smp.Unet(**encoder, encoder_weights=None, classes=3).eval()
-    network.encoder.load_state_dict(strided.encoder.state_dict())
-    x = torch.randn(1, 3, 64, 96)
+    network = smp.DeepLabV3Plus(**encoder, encoder_weights=None, classes=3, encoder_output_stride=output_stride)
+    strided = smp.Unet(**encoder, encoder_weights=None, classes=3).double().eval()
+    network.double().eval().encoder.load_state_dict(strided.encoder.state_dict())
+    x = torch.randn(1, 3, 64, 96, dtype=torch.float64)
     with torch.inference_mode():
         step = 32 // output_stride
         torch.testing.assert_close(network.encoder(x)[-1][:, :, ::step, ::step], strided.encoder(x)[-1])

@@ -102,14 +102,17 @@ def _resnet(shapes: _Shapes, stages: int) -> Tuple[Dict[str, Any], List[str]]:
     last = [shapes.of(f'layer{s + 1}.0.conv3.weight')[0] for s in range(stages)]
     if any(n % 4 for n in last):
         raise CheckpointError(f'its stages have {last} channels, which are not multiples of 4.')
+    # a stage that timm has dilated has no projection where its input is as wide as its output
+    down = next((d for d in (f'layer{s}.0.downsample.' for s in range(2, stages + 1)) if shapes.has(d)),
+                'layer2.0.downsample.')
     arguments: Dict[str, Any] = dict(
         layers=tuple(shapes.count(f'layer{s + 1}.') for s in range(stages)),
         channels=tuple(n // 4 for n in last),
-        avg_down=len(shapes.get('layer2.0.downsample.1.weight', ())) == 4,
+        avg_down=len(shapes.get(f'{down}1.weight', ())) == 4,
         **_classifier(shapes, last[-1]),
     )
     if not arguments['avg_down']:
-        arguments['down_kernel_size'] = shapes.of('layer2.0.downsample.0.weight')[-1]
+        arguments['down_kernel_size'] = shapes.of(f'{down}0.weight')[-1]
     return arguments, [f'layer{s + 1}.0.' for s in range(stages)]
 
 

@@ -141,8 +141,9 @@ def _as_hinted(found: Architecture, name: str, hint: Mapping[str, Any]) -> Any:
     head = {k: v for k, v in complete(cls, found.arguments).items() if k in HEAD}
     given = {k: v for k, v in given.items() if k not in HEAD or k == 'global_pool'}
     told = {**known, **defaults, **given}
-    if 'global_pool' not in found.arguments and told['global_pool'] != 'catavgmax':
-        head.pop('global_pool')  # average or maximum, that has no weights
+    unseen = told['global_pool'] != 'catavgmax' or not found.arguments['num_classes']  # only a classifier shows it
+    if 'global_pool' not in found.arguments and unseen:
+        head.pop('global_pool')
     return {**given, **{k: v for k, v in head.items() if v != told[k]}}
 
 
