@@ -29,11 +29,13 @@ class Architecture:
         arguments: What could be read off, without `base_width`.
         planes: Planes of each stage, as `check_width` takes them.
         widths: Channels of one group of the split in each stage.
+        squeezes: Shape of the first weight of each stage's SE layer, (squeezed, channels, 1, 1).
     """
     cls: Type[Network]
     arguments: Dict[str, Any]
     planes: Tuple[int, ...]
     widths: Tuple[int, ...]
+    squeezes: Tuple[Tuple[int, ...], ...] = ()
 
 
 class _Shapes(Dict[str, Tuple[int, ...]]):
@@ -85,10 +87,11 @@ def read_architecture(named_shapes: Mapping[str, Sequence[int]], first_block: st
             f'{len(shapes)} entries ({", ".join(list(shapes)[:3])}, ...).')
     widths = tuple(shapes.of(f'{block}convs.0.weight')[0] for block in blocks)
     arguments.update(_split(shapes, blocks, widths[0]))
-    arguments.update(_attention(shapes, blocks))
+    attention, squeezes = _attention(shapes, blocks)
+    arguments.update(attention)
     if first_block:
         arguments['first_block'] = first_block
-    return Architecture(cls, arguments, planes, widths)
+    return Architecture(cls, arguments, planes, widths, squeezes)
 
 
 def _classifier(shapes: _Shapes, features: int) -> Dict[str, Any]:
@@ -162,8 +165,9 @@ def _split(shapes: _Shapes, blocks: Sequence[str], width: int) -> Dict[str, Any]
         scale=scale, cardinality=conv[0] // conv[1], first_block='parallel_conv' if convolved else 'parallel')
 
 
-def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Dict[str, Any]:
+def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Tuple[Dict[str, Any], Tuple[Tuple[int, ...], ...]]:
     arguments: Dict[str, Any] = {}
+    squeezes: Tuple[Tuple[int, ...], ...] = ()
     for module, position in _POSITIONS.items():
         for parameter, layer in _ATTENTION.items():
             names = [f'{block}{module}{parameter}' for block in blocks]
@@ -171,14 +175,19 @@ def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Dict[str, Any]:
                 continue
             arguments.update(attn_layer=layer, attn_position=position)
             if layer == 'se':
-                arguments['rd_ratio'] = _rd_ratio([shapes.of(name) for name in names])
+                squeezes = tuple(shapes.of(name) for name in names)
+                arguments['rd_ratio'] = _rd_ratio(squeezes)
                 if arguments['rd_ratio'] is None:
                     raise CheckpointError(f'{names[0]} fits no rd_ratio.')
-    return arguments
+    return arguments, squeezes
+
+
+def squeezes_by(ratio: float, squeezes: Sequence[Tuple[int, ...]]) -> bool:
+    """Whether a reduction ratio gives all the shapes (squeezed, channels, 1, 1); several may in narrow networks."""
+    return all(make_divisible(s[1] * ratio, 8, round_limit=0.) == s[0] for s in squeezes)
 
 
 def _rd_ratio(squeezes: Sequence[Tuple[int, ...]]) -> Optional[float]:
     """The reduction ratio that gives all the shapes (squeezed, channels, 1, 1), a usual one if there is one."""
     ratios = (*_RD_RATIOS, squeezes[-1][0] / squeezes[-1][1])
-    return next((r for r in ratios if all(
-        make_divisible(s[1] * r, 8, round_limit=0.) == s[0] for s in squeezes)), None)
+    return next((r for r in ratios if squeezes_by(r, squeezes)), None)

@@ -8,7 +8,7 @@ from ..model.arguments import check_width
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM, VARIANTS, variant_of
-from .architecture import Architecture
+from .architecture import Architecture, squeezes_by
 from .checkpoint import CheckpointError
 
 HEAD = ('num_classes', 'in_chans', 'global_pool')  # how a variant is used, not what it is
@@ -76,6 +76,8 @@ def matches(
         for args in (full, own):
             args['first_block'] = args['first_block'] == 'parallel_conv'
             args['norm_layer'] = args.get('norm_layer') == 'batchnorm2d'
+        if found.squeezes and full['attn_layer'] == 'se' and squeezes_by(full['rd_ratio'], found.squeezes):
+            own['rd_ratio'] = full['rd_ratio']
     return all(full[k] == own[k] for k in in_weights(cls)) and fits(found, full['base_width'])
 
 
