@@ -161,20 +161,66 @@ def test_segmentation_models_deeplab(output_stride):
     assert_learns(network.train(), lambda: nn.functional.cross_entropy(network(x), target))
 
 
+@pytest.mark.parametrize('name, depth', [
+    ('res2next29_6c_24w_4s_cifar_custom', 2), ('res2net23_32w_4s_cifar_custom', 3)])
+def test_segmentation_models_with_maps_of_small_images(name, depth):
+    import segmentation_models_pytorch as smp
+    small = dict(encoder_weights=None, classes=3, layers=(1, 1, 1), channels=(8, 8, 8), base_width=16, cardinality=1)
+    network = smp.Unet(f'tu-{name}', encoder_depth=depth, decoder_channels=(32, 16, 8)[:depth], **small)
+    x, target = torch.randn(2, 3, 32, 48), torch.randint(3, (2, 32, 48))
+    assert network(x).shape == (2, 3, 32, 48)
+    assert_learns(network.train(), lambda: nn.functional.cross_entropy(network(x), target), lr=0.1)
+    with pytest.raises(ValueError, match='out_indices=.* must be among 0 to 2: there are 3 maps'):
+        smp.Unet(f'tu-{name}', **small)  # of depth 5
+
+
+@pytest.mark.parametrize('encoder', [
+    dict(encoder_name='tu-dla60_res2net_custom', channels=(8, 8, 16, 16, 32, 32), base_width=32),
+    dict(encoder_name=f'tu-{TINY}', exact_dilation=True)], ids=lambda e: e['encoder_name'])
+@pytest.mark.parametrize('output_stride', [8, 16])
+def test_segmentation_models_dilate_exactly(encoder, output_stride):
+    import segmentation_models_pytorch as smp
+    network = smp.DeepLabV3Plus(**encoder, encoder_weights=None, classes=3, encoder_output_stride=output_stride)
+    strided = smp.Unet(**encoder, encoder_weights=None, classes=3).double().eval()
+    network.double().eval().encoder.load_state_dict(strided.encoder.state_dict())
+    x = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    with torch.inference_mode():
+        step = 32 // output_stride
+        torch.testing.assert_close(network.encoder(x)[-1][:, :, ::step, ::step], strided.encoder(x)[-1])
+        assert network(x).shape == (1, 3, 64, 96)
+
+
 # detection
 
 class Pyramid(nn.Module):
     """A feature pyramid over `features_only`, as torchvision's detectors take it."""
 
-    def __init__(self, name, out_channels=32, **kwargs):
+    def __init__(self, name, out_channels=32, out_indices=(1, 2, 3, 4), **kwargs):
         from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
         super().__init__()
-        self.body = timm.create_model(name, features_only=True, out_indices=(1, 2, 3, 4), **kwargs)
+        self.body = timm.create_model(name, features_only=True, out_indices=out_indices, **kwargs)
         self.fpn = FeaturePyramidNetwork(self.body.feature_info.channels(), out_channels, LastLevelMaxPool())
         self.out_channels = out_channels
 
     def forward(self, x):
         return self.fpn(OrderedDict((str(i), feature) for i, feature in enumerate(self.body(x))))
+
+
+@pytest.mark.parametrize('name, indices, strides', [
+    ('dla60_res2net_custom', (2, 3, 4, 5), [4, 8, 16, 32]),
+    ('res2next29_6c_24w_4s_cifar_custom', (0, 1, 2), [1, 2, 4]),
+    ('res2net23_32w_4s_cifar_custom', (0, 1, 2), [2, 4, 8]),
+])
+def test_a_feature_pyramid_over_other_families(name, indices, strides):
+    pyramid = Pyramid(name, out_indices=indices)
+    x = torch.randn(1, 3, 64, 64)
+    maps = list(pyramid(x).values())
+    assert [64 // m.shape[-1] for m in maps[:-1]] == strides and {m.shape[1] for m in maps} == {32}
+    sum(m.square().mean() for m in maps).backward()
+    assert all(p.grad is not None for p in pyramid.parameters())
+    if 'cifar' in name:
+        with pytest.raises(ValueError, match='out_indices=.* must be among 0 to 2'):
+            Pyramid(name)
 
 
 @pytest.mark.parametrize('kind', ['FasterRCNN', 'RetinaNet'])

@@ -43,6 +43,7 @@ STAGES = dict(
     aa_layer=st.sampled_from([None, False, True, 'blur', 'blurpc', 'avg', nn.AvgPool2d, 'other']),
     down_kernel_size=st.integers(0, 4),
     avg_down=st.sampled_from([False, True, 0, 1]),
+    exact_dilation=st.sampled_from([False, True, 0, 1, 'yes']),
     drop_path_rate=st.sampled_from([0., 0.3, 1.]),
     drop_block_rate=st.sampled_from([0., 0.3]),
     zero_init_last=st.booleans(),
@@ -72,7 +73,7 @@ FORMS = {
         dict(levels=(1, 1, 1, 2, 1, 1), channels=(8, 8, 8, 16, 16, 32), base_width=32),
         dict(
             **BLOCK,
-            output_stride=st.sampled_from([32, 16]),
+            output_stride=st.sampled_from([32, 16, 8, 4]),
             shortcut_root=st.booleans(),
             levels=st.sampled_from([(1, 1, 1, 1, 1, 1), [1, 1, 2, 1, 1, 1], (1, 0, 1, 1, 1, 1), (1,) * 5]),
         )),
@@ -204,6 +205,7 @@ IMPOSSIBLE_STAGES = [
     (dict(output_stride=5), ValueError, 'output_stride=5'),
     (dict(global_pool='', num_classes=2), ValueError, "global_pool=''"),
     (dict(zero_init_last='no'), TypeError, "zero_init_last='no'"),
+    (dict(exact_dilation='yes'), TypeError, "exact_dilation='yes'"),
 ]
 
 

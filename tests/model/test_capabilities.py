@@ -113,8 +113,36 @@ def test_features_only(family):
         r for i, r in enumerate([1, *reductions] if 'dla' in family else reductions) if i in (1, 2)]
 
 
+@pytest.mark.parametrize('family', ['plain', 'cifar', 'dla'])
+def test_which_maps_features_only_gives(family):
+    count = len(families.make(family, device='meta').feature_info)
+    x = torch.empty(1, 3, SIZE, SIZE, device='meta')
+
+    def reductions(indices):
+        model = families.make(family, device='meta', features_only=True, out_indices=indices)
+        found = model.feature_info.reduction()
+        assert [(SIZE // r, c) for r, c in zip(found, model.feature_info.channels(), strict=True)] == [
+            (m.shape[-1], m.shape[1]) for m in model(x)]
+        return found
+
+    every = reductions(range(count))
+    assert len(every) == count and every == sorted(every)
+    assert reductions([1, -1]) == [every[1], every[-1]]
+    assert reductions(2) == reductions((-2, -1)) == every[-2:]
+    assert reductions([0]) == every[:1]
+    for indices in ((0, count), (-count - 1,), 0, count + 1, [], -1):
+        with pytest.raises(ValueError, match=r'out_indices.* must be'):
+            reductions(indices)
+    for indices in ((1, 0), (-1, 0), (1, 1), (1, 1 - count)):
+        with pytest.raises(ValueError, match='must ascend: maps come from the finest to the coarsest'):
+            reductions(indices)
+    for indices in ('1', (1.5,), (True,)):
+        with pytest.raises(TypeError, match='out_indices'):
+            reductions(indices)
+
+
 @pytest.mark.parametrize('output_stride', [8, 16])
-@pytest.mark.parametrize('family', families.RESNETS)
+@pytest.mark.parametrize('family', [*families.RESNETS, *families.DLAS])
 def test_output_stride(family, output_stride):
     model = make(family, features_only=True, output_stride=output_stride)
     expected = [min(r, output_stride) for r in (2, 4, 8, 16, 32)]
@@ -184,7 +212,7 @@ def test_channels_last(family):
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize('family', [*families.RESNETS, *families.CIFARS])
+@FAMILIES
 def test_gradient_checkpointing_gives_the_same_gradients(family):
     model = make(family).train()
     x = images()
@@ -196,6 +224,45 @@ def test_gradient_checkpointing_gives_the_same_gradients(family):
         gradients.append([p.grad.clone() for p in model.parameters()])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('family', ['plain', 'cifar', 'dla'])
+def test_gradient_checkpointing_keeps_less(family):
+    model = make(family).train()
+    kept = []
+
+    def pack(tensor):
+        kept[-1] += tensor.numel()
+        return tensor
+
+    for enable in (False, True):
+        model.set_grad_checkpointing(enable)
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model(images())
+    assert kept[1] < 0.6 * kept[0]
+
+
+@pytest.mark.parametrize('family', ['plain', 'cifar', 'dla'])
+def test_statistics_under_gradient_checkpointing(family):
+    """They move twice, as the page on training says, which also says what to do: a smaller momentum."""
+    statistics = []
+    for checkpointing, corrected in ((False, False), (True, False), (True, True)):
+        torch.manual_seed(0)
+        model = make(family).train()
+        model.set_grad_checkpointing(checkpointing)
+        blocks = [m for name, m in model.named_modules() if hasattr(m, 'conv_norm_acts')]
+        if family != 'dla':
+            blocks = [m for name, m in model.named_children() if name.startswith('layer')]
+        for norm in (m for block in blocks for m in block.modules() if isinstance(m, nn.BatchNorm2d) and corrected):
+            norm.momentum = 1 - (1 - norm.momentum) ** 0.5
+        model(images()).sum().backward()
+        statistics.append({k: v for k, v in model.state_dict().items() if '.running_' in k})
+    once, twice, right = statistics
+    moved = sum(not torch.allclose(once[k], twice[k]) for k in once)
+    assert moved >= (0.8 if family == 'dla' else 1) * len(once) - 6  # stem, projections and roots are not checkpointed
+    for key in once:
+        torch.testing.assert_close(right[key], once[key])
 
 
 @FAMILIES

@@ -63,6 +63,8 @@ def test_scale_1_is_timms_resnet(arguments, name):
 
 @pytest.mark.parametrize('arguments', [
     dict(num_classes=0, global_pool=''),  # impossible with the variant's 1000 classes
+    dict(num_classes=0, global_pool='catavgmax'),
+    dict(attn_layer='se', rd_ratio=0.1, act_layer='gelu'),  # 8 channels at least, as 1/16 gives
     dict(norm_layer='layernorm2d'), dict(norm_layer='groupnorm1'),  # of widths that 32 groups do not divide
 ], ids=str)
 def test_a_folder_tells_what_its_weights_do_not(arguments, tmp_path):

@@ -41,8 +41,8 @@ class StageArguments(NetworkArguments):
     channels: Tuple[int, ...] = argument(
         (64, 128, 256, 512), 'Planes of each stage; its output has four times as many channels.', in_weights=True)
     exact_dilation: bool = argument(
-        False, 'Dilate pools and anti-aliasing too: at every `stride`-th position a dilated network then equals the '
-               "strided one, which timm's form of it, the default, does not.", in_weights=False)
+        False, 'With `output_stride`, dilate pools and anti-aliasing too: the new map then holds the old one, which '
+               "timm's form of dilation, the default, does not.", in_weights=False)
     down_kernel_size: int = argument(1, "Kernel of the shortcut's strided convolution.", in_weights=True)
     avg_down: bool = argument(False, 'Average pool before a 1x1 convolution in the shortcut.', in_weights=True)
     act_layer: LayerType = argument('relu', "Activation, by timm's name or class.", in_weights=False)

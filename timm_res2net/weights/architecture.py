@@ -29,11 +29,13 @@ class Architecture:
         arguments: What could be read off, without `base_width`.
         planes: Planes of each stage, as `check_width` takes them.
         widths: Channels of one group of the split in each stage.
+        squeezes: Shape of the first weight of each stage's SE layer, (squeezed, channels, 1, 1).
     """
     cls: Type[Network]
     arguments: Dict[str, Any]
     planes: Tuple[int, ...]
     widths: Tuple[int, ...]
+    squeezes: Tuple[Tuple[int, ...], ...] = ()
 
 
 class _Shapes(Dict[str, Tuple[int, ...]]):
@@ -85,10 +87,11 @@ def read_architecture(named_shapes: Mapping[str, Sequence[int]], first_block: st
             f'{len(shapes)} entries ({", ".join(list(shapes)[:3])}, ...).')
     widths = tuple(shapes.of(f'{block}convs.0.weight')[0] for block in blocks)
     arguments.update(_split(shapes, blocks, widths[0]))
-    arguments.update(_attention(shapes, blocks))
+    attention, squeezes = _attention(shapes, blocks)
+    arguments.update(attention)
     if first_block:
         arguments['first_block'] = first_block
-    return Architecture(cls, arguments, planes, widths)
+    return Architecture(cls, arguments, planes, widths, squeezes)
 
 
 def _classifier(shapes: _Shapes, features: int) -> Dict[str, Any]:
@@ -102,14 +105,17 @@ def _resnet(shapes: _Shapes, stages: int) -> Tuple[Dict[str, Any], List[str]]:
     last = [shapes.of(f'layer{s + 1}.0.conv3.weight')[0] for s in range(stages)]
     if any(n % 4 for n in last):
         raise CheckpointError(f'its stages have {last} channels, which are not multiples of 4.')
+    # a stage that timm has dilated has no projection where its input is as wide as its output
+    down = next((d for d in (f'layer{s}.0.downsample.' for s in range(2, stages + 1)) if shapes.has(d)),
+                'layer2.0.downsample.')
     arguments: Dict[str, Any] = dict(
         layers=tuple(shapes.count(f'layer{s + 1}.') for s in range(stages)),
         channels=tuple(n // 4 for n in last),
-        avg_down=len(shapes.get('layer2.0.downsample.1.weight', ())) == 4,
+        avg_down=len(shapes.get(f'{down}1.weight', ())) == 4,
         **_classifier(shapes, last[-1]),
     )
     if not arguments['avg_down']:
-        arguments['down_kernel_size'] = shapes.of('layer2.0.downsample.0.weight')[-1]
+        arguments['down_kernel_size'] = shapes.of(f'{down}0.weight')[-1]
     return arguments, [f'layer{s + 1}.0.' for s in range(stages)]
 
 
@@ -159,8 +165,9 @@ def _split(shapes: _Shapes, blocks: Sequence[str], width: int) -> Dict[str, Any]
         scale=scale, cardinality=conv[0] // conv[1], first_block='parallel_conv' if convolved else 'parallel')
 
 
-def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Dict[str, Any]:
+def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Tuple[Dict[str, Any], Tuple[Tuple[int, ...], ...]]:
     arguments: Dict[str, Any] = {}
+    squeezes: Tuple[Tuple[int, ...], ...] = ()
     for module, position in _POSITIONS.items():
         for parameter, layer in _ATTENTION.items():
             names = [f'{block}{module}{parameter}' for block in blocks]
@@ -168,14 +175,19 @@ def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Dict[str, Any]:
                 continue
             arguments.update(attn_layer=layer, attn_position=position)
             if layer == 'se':
-                arguments['rd_ratio'] = _rd_ratio([shapes.of(name) for name in names])
+                squeezes = tuple(shapes.of(name) for name in names)
+                arguments['rd_ratio'] = _rd_ratio(squeezes)
                 if arguments['rd_ratio'] is None:
                     raise CheckpointError(f'{names[0]} fits no rd_ratio.')
-    return arguments
+    return arguments, squeezes
+
+
+def squeezes_by(ratio: float, squeezes: Sequence[Tuple[int, ...]]) -> bool:
+    """Whether a reduction ratio gives all the shapes (squeezed, channels, 1, 1); several may in narrow networks."""
+    return all(make_divisible(s[1] * ratio, 8, round_limit=0.) == s[0] for s in squeezes)
 
 
 def _rd_ratio(squeezes: Sequence[Tuple[int, ...]]) -> Optional[float]:
     """The reduction ratio that gives all the shapes (squeezed, channels, 1, 1), a usual one if there is one."""
     ratios = (*_RD_RATIOS, squeezes[-1][0] / squeezes[-1][1])
-    return next((r for r in ratios if all(
-        make_divisible(s[1] * r, 8, round_limit=0.) == s[0] for s in squeezes)), None)
+    return next((r for r in ratios if squeezes_by(r, squeezes)), None)

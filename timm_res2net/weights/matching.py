@@ -8,7 +8,7 @@ from ..model.arguments import check_width
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM, VARIANTS, variant_of
-from .architecture import Architecture
+from .architecture import Architecture, squeezes_by
 from .checkpoint import CheckpointError
 
 HEAD = ('num_classes', 'in_chans', 'global_pool')  # how a variant is used, not what it is
@@ -76,6 +76,8 @@ def matches(
         for args in (full, own):
             args['first_block'] = args['first_block'] == 'parallel_conv'
             args['norm_layer'] = args.get('norm_layer') == 'batchnorm2d'
+        if found.squeezes and full['attn_layer'] == 'se' and squeezes_by(full['rd_ratio'], found.squeezes):
+            own['rd_ratio'] = full['rd_ratio']
     return all(full[k] == own[k] for k in in_weights(cls)) and fits(found, full['base_width'])
 
 
@@ -141,8 +143,9 @@ def _as_hinted(found: Architecture, name: str, hint: Mapping[str, Any]) -> Any:
     head = {k: v for k, v in complete(cls, found.arguments).items() if k in HEAD}
     given = {k: v for k, v in given.items() if k not in HEAD or k == 'global_pool'}
     told = {**known, **defaults, **given}
-    if 'global_pool' not in found.arguments and told['global_pool'] != 'catavgmax':
-        head.pop('global_pool')  # average or maximum, that has no weights
+    unseen = told['global_pool'] != 'catavgmax' or not found.arguments['num_classes']  # only a classifier shows it
+    if 'global_pool' not in found.arguments and unseen:
+        head.pop('global_pool')
     return {**given, **{k: v for k, v in head.items() if v != told[k]}}
 
 
