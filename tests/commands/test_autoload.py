@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from timm_res2net.commands import autoload
+from timm_res2net.commands.command_line import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANT = 'test_res2net_custom'
@@ -90,6 +91,8 @@ def test_a_package_that_is_gone_or_broken_warns_and_leaves_timm_alone(environmen
     done = environment.run('import timm; print(timm.here)')
     assert done.returncode == 0 and done.stdout == 'True\n'
     assert 'not registered: ModuleNotFoundError' in done.stderr and 'autoload disable' in done.stderr
+    files = sorted(str(f) for f in environment.site.glob('_timm_res2net*') if f.is_file())
+    assert len(files) == 2 and f'delete {files[1]} and {files[0]}' in done.stderr  # as the command is gone too
     (environment.site / 'timm_res2net.py').write_text('1 / 0\n')
     done = environment.run('import timm; print(timm.here)')
     assert done.stdout == 'True\n' and 'ZeroDivisionError' in done.stderr
@@ -108,5 +111,5 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, capsys):
         autoload.enable(missing)
     assert not missing.exists()
     monkeypatch.setattr(autoload, 'site_packages', lambda: missing)
-    assert autoload.main(['enable']) == 1
+    assert run_command('autoload', ['enable']) == 1
     assert str(missing) in capsys.readouterr().err

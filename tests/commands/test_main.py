@@ -93,6 +93,31 @@ def test_a_missing_script(missing, tmp_path):
     assert (result.stdout, result.stderr) == (expected.stdout, expected.stderr)
 
 
+@pytest.mark.parametrize('name, says', [
+    ('train.py', r'error: there is no script train\.py here\ntrain\.py of timm.s is in its repository.*git clone https://'),
+    ('scripts/validate.py', r".*: can't open file .*\nvalidate\.py of timm.s is in its repository.*git clone https://"),
+    ('mine.py', r'error: there is no script mine\.py here \(those of timm are at https://'),
+    ('clasify', "error: 'clasify' is neither a command nor a script: did you mean classify"),
+])
+def test_what_is_neither_a_command_nor_a_script(name, says, tmp_path):
+    result = run([*LAUNCHER, name], tmp_path)
+    assert result.returncode == 2 and result.stdout == '' and re.match(says, result.stderr), result.stderr
+
+
+@pytest.mark.parametrize('arguments', [
+    ['--help'], ['--version'], [], ['recipes'], ['docs'], ['autoload', 'status'], ['nonsense'],
+    *([name, '--help'] for name in commands.COMMANDS)], ids=' '.join)
+def test_help_and_the_like_need_no_torch(arguments, tmp_path):
+    """They answer at once, since the import that takes seconds is left out."""
+    code = ('import atexit, runpy, sys\natexit.register(lambda: print("torch" in sys.modules, file=sys.stderr))\n'
+            f'sys.argv = ["timm-res2net", *{arguments!r}]\n'
+            'from timm_res2net.__main__ import main\nsys.exit(main())')
+    result = run([*PYTHON, '-c', code], tmp_path)
+    assert result.stderr.splitlines()[-1] == 'False'
+    if '--help' in arguments[1:]:
+        assert result.returncode == 0 and f'example: timm-res2net {arguments[0]}' in result.stdout
+
+
 def test_usage(tmp_path):
     result = run(LAUNCHER, tmp_path)
     assert result.returncode == 2 and result.stdout == '' and 'SCRIPT' in result.stderr
@@ -103,13 +128,14 @@ def test_usage(tmp_path):
 
 
 def test_every_module_of_commands_is_a_command():
-    modules = {p.stem for p in Path(commands.__file__).parent.glob('[!_]*.py')}
-    assert set(commands.COMMANDS) == modules
+    modules = {p.stem.replace('_', '-') for p in Path(commands.__file__).parent.glob('[!_]*.py')}
+    shared = {'command-line', 'models', 'checks', 'training'}
+    assert set(commands.COMMANDS) == modules - shared and shared <= modules
 
 
 def test_a_command_and_a_script_of_its_name(script, tmp_path):
     result = run([*LAUNCHER, 'autoload'], tmp_path)
-    assert result.returncode == 2 and result.stderr.startswith('usage: python -m timm_res2net autoload')
+    assert result.returncode == 2 and result.stderr.startswith('usage: timm-res2net autoload')
     script('print("a script")', 'autoload')
     result = run([*LAUNCHER, 'autoload', 'status'], tmp_path)
     assert result.returncode == 0 and 'enabled' in result.stdout, result.stderr

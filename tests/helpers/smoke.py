@@ -52,7 +52,7 @@ def commands(label):
     assert 'res2net50_26w_4s_custom' in run('list')
     assert label in run('classify', 'blue.png')
     assert 'res2net23_32w_4s_cifar_custom' in run('inspect', 'saved/model.safetensors')
-    run('convert', 'saved/model.safetensors', 'converted', '--check')
+    run('convert', 'saved', 'converted', '--check')
     assert label in run('classify', 'blue.png', '--model', 'converted')
     run('receptive-field', 'test_res2net_custom')
     assert 'timm-res2net[figures]' in run('gradcam', 'blue.png', code=2)

@@ -80,13 +80,17 @@ def gather(paths: List[str]) -> List[Tuple[str, 'Source']]:
         Refusal: There are no images.
     """
     from ..model.images import bundled
-    images: List[Tuple[str, Source]] = [*(_listed(paths) if paths else bundled())]
+    empty: List[str] = []
+    images: List[Tuple[str, Source]] = [*(_listed(paths, empty) if paths else bundled())]
     if not images:
         raise Refusal(f'no images found in {", ".join(paths)}')
+    for path in empty:
+        warn(f'{path}: no images found')
     return images
 
 
-def _listed(paths: List[str]) -> Iterator[Tuple[str, 'Source']]:
+def _listed(paths: List[str], empty: List[str]) -> Iterator[Tuple[str, 'Source']]:
+    """(name, source) of each image; folders without any are added to `empty`."""
     from ..model.images import find_images
     for path in map(Path, paths):
         if not path.is_dir():
@@ -95,4 +99,4 @@ def _listed(paths: List[str]) -> Iterator[Tuple[str, 'Source']]:
         try:
             yield from ((str(p), p) for p in find_images(path))
         except ValueError:
-            warn(f'{path}: no images found')
+            empty.append(str(path))

@@ -1,0 +1,96 @@
+"""What all commands share: help, the language of errors, interrupts, closed pipes, files complete or not there."""
+import argparse
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from run_command import here
+
+from timm_res2net.commands.command_line import Refusal, free_output, in_options, progress, write_whole
+
+SHIPPED = 'res2net23_32w_4s_cifar_custom.cifar100'
+
+
+def test_errors_speak_the_language_of_the_command():
+    parser = argparse.ArgumentParser()
+    for option in ('--overwrite', '--image-size', '--variant', '--license'):
+        parser.add_argument(option)
+    for theirs, ours in (
+        ('choose another path or overwrite=True.', 'choose another path or --overwrite.'),
+        ('image_size=32 is too small', '--image-size 32 is too small'),
+        ("variant='x' is none", "--variant 'x' is none"),
+        ('Correct license=, or tags=', 'Correct --license, or tags='),
+        ('cc-license=x stays', 'cc-license=x stays'),
+        ('nothing here', 'nothing here'),
+    ):
+        assert in_options(theirs, parser) == ours
+    assert in_options('log in or pass token=.', parser, {'pass token=': 'set HF_TOKEN'}) == 'log in or set HF_TOKEN.'
+
+
+def test_files_that_can_be_written_and_others(tmp_path):
+    (tmp_path / 'file').write_text('x')
+    assert free_output(tmp_path / 'new') == tmp_path / 'new'
+    assert free_output(tmp_path / 'deep/er/new', folder=True) == tmp_path / 'deep/er/new'
+    assert free_output(tmp_path / 'file', overwrite=True) == tmp_path / 'file'
+    for path, folder, message in (
+        ('file', False, 'exists already: choose another file, or add --overwrite'),
+        ('', False, 'is a folder, give a file'), ('file', True, 'is a file, give a folder'),
+        ('no/new', False, 'no is not there, it must be a folder'), ('file/new', True, 'file is a file, it must be'),
+    ):
+        with pytest.raises(Refusal, match=message):
+            free_output(tmp_path / path, folder=folder)
+    with pytest.raises(Refusal, match='/proc cannot be written to'):
+        free_output('/proc/new')
+    assert [p.name for p in tmp_path.iterdir()] == ['file']
+    write_whole(tmp_path / 'file', 'y')
+    assert (tmp_path / 'file').read_text() == 'y' and [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_no_bar_in_a_pipe(capsys):
+    assert list(progress(range(3))) == [0, 1, 2]
+    assert capsys.readouterr() == ('', '')
+
+
+def test_an_interrupt_leaves_nothing_half_done(tmp_path, monkeypatch):
+    """While weights are written, which is when a person would lose something."""
+    save_file = safetensors.torch.save_file
+
+    def interrupted(state, path, **kwargs):
+        save_file(state, path, **kwargs)
+        signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(safetensors.torch, 'save_file', interrupted)
+    monkeypatch.setattr('huggingface_hub.get_token', lambda: 'hf_x')
+    torch.save(dict(state_dict=timm.create_model('test_res2net_custom').state_dict(), arch='test_res2net_custom'),
+               tmp_path / 'x.pth')
+    for args in (('convert', SHIPPED, tmp_path / 'out'), ('convert', SHIPPED, tmp_path / 'deep/out'),
+                 ('push', tmp_path / 'x.pth', 'USER/x', '--dry-run', tmp_path / 'dry')):
+        done = here(*args)
+        assert done.returncode == 130 and done.stderr.splitlines()[-1] == 'stopped'
+    assert sorted(p.name for p in tmp_path.rglob('*')) == ['deep', 'x.pth']
+
+
+def process(*args, env=None, **kwargs):
+    command = [sys.executable, '-m', 'timm_res2net', *args]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, **kwargs)
+
+
+def test_an_interrupt_while_torch_is_imported(tmp_path):
+    """A stand-in for torch that is interrupted, as a person's Ctrl-C would fall somewhere into it."""
+    (tmp_path / 'torch.py').write_text('import signal\nsignal.raise_signal(signal.SIGINT)\n')
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get('PYTHONPATH')])])
+    done = process('list', env={'PYTHONPATH': path}, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (130, '', 'stopped\n')
+
+
+@pytest.mark.parametrize('args', [['docs', 'variants'], ['--help'], ['list', '--json']], ids=' '.join)
+def test_a_closed_pipe_ends_quietly(args):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = process(*args, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, '')
