@@ -40,7 +40,8 @@ class Foreign:
         if self.style in MM_STEM:
             conv, bn, numbers = MM_STEM[self.style]
             return p + conv.format(numbers[i]), p + bn.format(numbers[i] + (self.style == 'mmdetection'))
-        return (('conv1.0', 'conv1.1'), ('conv1.3', 'conv1.4'), ('conv1.6', 'bn1'))[i]
+        conv, bn = (('conv1.0', 'conv1.1'), ('conv1.3', 'conv1.4'), ('conv1.6', 'bn1'))[i]
+        return p + conv, p + bn
 
     def block_names(self, stage, block, part, i=0):
         if self.style == 'paddle':
@@ -100,8 +101,8 @@ class Foreign:
                     self._conv_bn(self.block_names(s, b, 'short'), planes * 4, channels, 1)
                 if self.se:
                     for name, out, into in (('fc1', 8, planes * 4), ('fc2', planes * 4, 8)):
-                        self.weights[f'layer{s + 1}.{b}.se.{name}.weight'] = self._random(out, into, 1, 1)
-                        self.weights[f'layer{s + 1}.{b}.se.{name}.bias'] = self._random(out)
+                        self.weights[f'{self.prefix}layer{s + 1}.{b}.se.{name}.weight'] = self._random(out, into, 1, 1)
+                        self.weights[f'{self.prefix}layer{s + 1}.{b}.se.{name}.bias'] = self._random(out)
                 channels = planes * 4
         weight = self._random(self.classes, channels)
         self.weights[self.head('weight')] = weight.t().contiguous() if self.style == 'paddle' else weight
@@ -148,7 +149,7 @@ class Foreign:
                 y = self.conv_bn(self.split(y, s, b, stride), self.block_names(s, b, 'expand'), relu=False)
                 if self.se:
                     z = y.mean((2, 3), keepdim=True)
-                    name = f'layer{s + 1}.{b}.se.'
+                    name = f'{self.prefix}layer{s + 1}.{b}.se.'
                     z = F.conv2d(z, w[name + 'fc1.weight'], w[name + 'fc1.bias']).relu()
                     y = y * F.conv2d(z, w[name + 'fc2.weight'], w[name + 'fc2.bias']).sigmoid()
                 if b == 0 and self.avg_down and stride > 1:

@@ -19,6 +19,7 @@ NETWORKS = {
     'official v1b': dict(style='official', **DEEP),
     'official Res2NeXt': dict(style='official', groups=2, base_width=16),
     'SE': dict(style='official', se=True, planes=(32, 32, 32, 32)),
+    'SE, mmpretrain': dict(style='mmpretrain', se=True, planes=(32, 32, 32, 32)),
     'one input channel': dict(style='official', in_chans=1),
     'CIFAR, pooled': dict(style='official', **CIFAR),
     'CIFAR, convolved': dict(style='official', convolved=True, groups=2, **CIFAR),

@@ -73,6 +73,12 @@ def test_published_weights_of_timm_fit(name):
     assert f'{name}.in1k' in list_pretrained('*_custom*')
 
 
+def test_every_row_of_the_catalogue_is_of_a_variant_and_has_a_tag():
+    names = [row.name for row in timm_res2net.list_pretrained()]
+    assert [name for name in names if name.partition('.')[0] not in VARIANTS or not name.partition('.')[2]] == []
+    assert {name for name in names if name in list_pretrained('*_custom.*')} == set(names)
+
+
 def test_only_published_weights_are_claimed():
     claimed = {name for name in VARIANTS if get_pretrained_cfg(name).has_weights}
     assert set(PUBLISHED) <= claimed

@@ -26,8 +26,8 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
 
     Args:
         name: Of the variant.
-        pretrained: Load the weights of the variant's pretrained cfg, with as many classes as they have unless `kwargs`
-            say otherwise.
+        pretrained: Load the weights of the variant's pretrained cfg, which also says how many classes there are unless
+            `kwargs` do.
         kwargs: The caller's arguments, which win over the variant's.
 
     Returns:
@@ -43,8 +43,6 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
     cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
-    if pretrained and cfg.num_classes is not None:  # the head of the weights, where nothing else is asked for
-        arguments.setdefault('num_classes', cfg.num_classes)
     local = cfg.file if pretrained and not cfg.state_dict and cfg.source != 'hf-hub' else None
     if local:  # read it here: timm's own torch.load knows no .pdparams
         overlay = dict(state_dict=read_checkpoint(local).state, source=None, custom_load=False)
