@@ -3,8 +3,8 @@
 Without its stride a layer answers at every position, no longer at every second. What follows must then look at every
 second position, that is, be dilated by 2 (Yu and Koltun, https://arxiv.org/abs/1511.07122): convolutions, and pools and
 blurs too. Position (2i, 2j) of the new map is then, to rounding, position (i, j) of the old one, and the positions
-between are those of the old network on an image moved by a step. Only what looks at the map as a whole sees more of it:
-channel attention, and norms with statistics of the map.
+between are what the old stage computes where its stride begins a row or a column later. Only what looks at the map as a
+whole sees more of it: channel attention, and norms with statistics of the map.
 
 timm's ResNet leaves pools and blurs undilated and counts the padding of the shortcut's pool, so that its dilated
 networks are others than its strided ones: `output_stride` without `exact_dilation`. Its DLA has no dilation.
@@ -45,7 +45,7 @@ class Dilated(nn.Module):
 
 
 def without_stride(layer: nn.Module, dilation: int) -> nn.Module:
-    """A layer that answers at every position, dilated; a convolution is changed in place, as its weights are shared.
+    """A layer that answers at every position, dilated; a convolution, which has weights, is changed in place.
 
     Args:
         layer: Convolution, pool, blur or Identity. With stride 1 already it is only dilated.
