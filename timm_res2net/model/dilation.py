@@ -9,9 +9,10 @@ whole sees more of it: channel attention, and norms with statistics of the map.
 timm's ResNet leaves pools and blurs undilated and counts the padding of the shortcut's pool, so that its dilated
 networks are others than its strided ones: `output_stride` without `exact_dilation`. Its DLA has no dilation.
 """
-from typing import Any
+from typing import Any, List
 
 import torch
+import torch.nn.functional as F
 from timm.layers import BlurPool2d
 from timm.models.dla import DlaTree
 from torch import nn
@@ -34,14 +35,18 @@ class Dilated(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         d = self.dilation
-        y = x
+        rows = []
         for i in range(d):
-            rows = x[:, :, i::d]
-            out = rows
-            for j in range(d):
-                out = torch.slice_scatter(out, self.layer(rows[:, :, :, j::d]), 3, j, None, d)
-            y = torch.slice_scatter(y, out, 2, i, None, d)
-        return y
+            columns = [self.layer(x[:, :, i::d, j::d]) for j in range(d)]
+            rows.append(_interleave(columns, 3, x.shape[3]))
+        return _interleave(rows, 2, x.shape[2])
+
+
+def _interleave(maps: List[torch.Tensor], dim: int, size: int) -> torch.Tensor:
+    """One map of `size` rows (`dim` 2) or columns (3), taken from several in turn, by operations that engines have."""
+    longest = maps[0].shape[dim]  # the last ones may be shorter by one
+    padded = [F.pad(m, [0, dim - 2, 0, 3 - dim]).narrow(dim, 0, longest) for m in maps]
+    return torch.stack(padded, dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
 
 
 def without_stride(layer: nn.Module, dilation: int) -> nn.Module:
