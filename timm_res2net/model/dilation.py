@@ -3,15 +3,16 @@
 Without its stride a layer answers at every position, no longer at every second. What follows must then look at every
 second position, that is, be dilated by 2 (Yu and Koltun, https://arxiv.org/abs/1511.07122): convolutions, and pools and
 blurs too. Position (2i, 2j) of the new map is then, to rounding, position (i, j) of the old one, and the positions
-between are those of the old network on an image moved by a step. Only what looks at the map as a whole sees more of it:
-channel attention, and norms with statistics of the map.
+between are what the old stage computes where its stride begins a row or a column later. Only what looks at the map as a
+whole sees more of it: channel attention, and norms with statistics of the map.
 
 timm's ResNet leaves pools and blurs undilated and counts the padding of the shortcut's pool, so that its dilated
 networks are others than its strided ones: `output_stride` without `exact_dilation`. Its DLA has no dilation.
 """
-from typing import Any
+from typing import Any, List
 
 import torch
+import torch.nn.functional as F
 from timm.layers import BlurPool2d
 from timm.models.dla import DlaTree
 from torch import nn
@@ -34,18 +35,22 @@ class Dilated(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         d = self.dilation
-        y = x
+        rows = []
         for i in range(d):
-            rows = x[:, :, i::d]
-            out = rows
-            for j in range(d):
-                out = torch.slice_scatter(out, self.layer(rows[:, :, :, j::d]), 3, j, None, d)
-            y = torch.slice_scatter(y, out, 2, i, None, d)
-        return y
+            columns = [self.layer(x[:, :, i::d, j::d]) for j in range(d)]
+            rows.append(_interleave(columns, 3, x.shape[3]))
+        return _interleave(rows, 2, x.shape[2])
+
+
+def _interleave(maps: List[torch.Tensor], dim: int, size: int) -> torch.Tensor:
+    """One map of `size` rows (`dim` 2) or columns (3), taken from several in turn, by operations that engines have."""
+    longest = maps[0].shape[dim]  # the last ones may be shorter by one
+    padded = [F.pad(m, [0, dim - 2, 0, 3 - dim]).narrow(dim, 0, longest) for m in maps]
+    return torch.stack(padded, dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
 
 
 def without_stride(layer: nn.Module, dilation: int) -> nn.Module:
-    """A layer that answers at every position, dilated; a convolution is changed in place, as its weights are shared.
+    """A layer that answers at every position, dilated; a convolution, which has weights, is changed in place.
 
     Args:
         layer: Convolution, pool, blur or Identity. With stride 1 already it is only dilated.
