@@ -64,3 +64,16 @@ def to_paper_order(x, scale: int):
     """Inverse of `from_paper_order`."""
     groups = torch.chunk(x, scale, dim=1)
     return torch.cat([groups[(j - 1) % scale] for j in range(scale)], dim=1)
+
+
+def intermediates(model, x):
+    """The last map and those of all stages, as `forward_intermediates`, which older timm's DLA has not."""
+    if hasattr(model, 'forward_intermediates'):
+        return model.forward_intermediates(x)
+    maps = []
+    handles = [model.get_submodule(info['module']).register_forward_hook(lambda _, args, out: maps.append(out))
+               for info in model.feature_info]
+    final = model.forward_features(x)
+    for handle in handles:
+        handle.remove()
+    return final, maps

@@ -33,7 +33,7 @@ def error(strided, dilated, size=(64, 96)):
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     worst, traded = 0., 0
     for a, b, theirs, ours in zip(
-            strided.forward_intermediates(x)[1], dilated.forward_intermediates(x)[1], strided.feature_info,
+            literal.intermediates(strided, x)[1], literal.intermediates(dilated, x)[1], strided.feature_info,
             dilated.feature_info, strict=True):
         step = theirs['reduction'] // ours['reduction']
         assert b.shape[2:] == tuple(-(-n // ours['reduction']) for n in size)
