@@ -8,7 +8,7 @@ from run_command import command, here
 
 from timm_res2net import deploy
 from timm_res2net.commands import benchmark as module
-from timm_res2net.deploy.benchmark import tables
+from timm_res2net.deploy.benchmark import parts, tables
 
 
 def benchmark(*args, cwd, **env):
@@ -52,7 +52,7 @@ def test_creation(tmp_path):
 def test_training_and_growth(tmp_path):
     result, text = benchmark('--parts', 'training', 'growth', cwd=tmp_path)
     rows = result['training']['rows']
-    assert len(rows) == 6 and all(r['peak MB'] > 100 for r in rows.values())
+    assert len(rows) == (6 if parts.has_bf16('cpu') else 3) and all(r['peak MB'] > 100 for r in rows.values())
     growth = result['growth']
     macs = [row['GMACs'] for row in growth['scale'].values()]
     assert max(macs) < 1.05 * min(macs)  # scales are compared at equal cost
