@@ -49,10 +49,11 @@ def test_creation(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not parts.has_bf16('cpu'), reason='takes more than ten minutes on a CPU without AVX-512')
 def test_training_and_growth(tmp_path):
     result, text = benchmark('--parts', 'training', 'growth', cwd=tmp_path)
     rows = result['training']['rows']
-    assert len(rows) == (6 if parts.has_bf16('cpu') else 3) and all(r['peak MB'] > 100 for r in rows.values())
+    assert len(rows) == 6 and all(r['peak MB'] > 100 for r in rows.values())
     growth = result['growth']
     macs = [row['GMACs'] for row in growth['scale'].values()]
     assert max(macs) < 1.05 * min(macs)  # scales are compared at equal cost

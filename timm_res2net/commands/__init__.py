@@ -29,10 +29,12 @@ LIGHT = ('recipes', 'autoload', 'docs')  # need no torch
 
 def own_arguments() -> Optional[List[str]]:
     """The arguments of this process if it is `timm-res2net` or `python -m timm_res2net`, else None."""
-    if Path(sys.argv[0]).stem == 'timm-res2net':
+    program = sys.argv[0] if sys.argv else ''  # an embedded interpreter may have none
+    if Path(program).stem == 'timm-res2net':
         return sys.argv[1:]
-    if sys.argv[0] == '-m' and 'timm_res2net' in sys.orig_argv:  # so it is while python looks for the module
-        return sys.orig_argv[sys.orig_argv.index('timm_res2net') + 1:]
+    started = sys.orig_argv
+    if program == '-m' and '-m' in started and started[started.index('-m') + 1] == 'timm_res2net':
+        return started[started.index('-m') + 2:]  # while python looks for the module
     return None
 
 
