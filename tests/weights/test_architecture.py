@@ -132,3 +132,10 @@ def test_timms_own_networks(name):
 def test_public_names():
     for name in ('CheckpointError', 'inspect_checkpoint', 'load_checkpoint', 'save_as_timm', 'save_folder', 'to_timm'):
         assert name in timm_res2net.__all__
+
+
+def test_at_scale_1_no_form_of_the_first_block_contradicts_the_weights():
+    """One group is convolved in every form, so that a folder's other arguments are not dropped for it."""
+    arguments = dict(scale=1, base_width=64, layers=(1, 1, 1, 1), first_block='parallel_conv', stride_position='conv1')
+    state = state_of.__wrapped__(FREE_FORM, **arguments)
+    assert match(recognise(state), (FREE_FORM, arguments))[1] == arguments

@@ -74,7 +74,8 @@ def matches(
     full, own = complete(cls, arguments), complete(cls, found.arguments)
     if visible_only:
         for args in (full, own):
-            args['first_block'] = args['first_block'] == 'parallel_conv'
+            # one group is convolved in every form
+            args['first_block'] = args['scale'] > 1 and args['first_block'] == 'parallel_conv'
             args['norm_layer'] = args.get('norm_layer') == 'batchnorm2d'
         if found.squeezes and full['attn_layer'] == 'se' and squeezes_by(full['rd_ratio'], found.squeezes):
             own['rd_ratio'] = full['rd_ratio']
