@@ -87,7 +87,8 @@ def test_it_is_what_timms_own_loader_gives(model, data):
     """For PNG of 8 bits, which timm reads as they are."""
     config = resolve_data_config({}, model=model)
     loader = create_loader(
-        create_dataset('', root=str(data), split='test'), batch_size=5, use_prefetcher=False, num_workers=0, **config)
+        create_dataset('', root=str(data), split='test'), batch_size=5, use_prefetcher=False, num_workers=0,
+        persistent_workers=False, **config)
     with torch.inference_mode():
         right = sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
     result = measure(model, data, workers=0)
