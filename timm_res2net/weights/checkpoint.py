@@ -24,9 +24,11 @@ class Checkpoint:
         model_args: Arguments of the model that the file gives.
         cfg: Preprocessing, class names and license that a folder's config.json gives.
         layout: Project whose names the weights had, '' as read.
-        first_block: Form of the first block that the layout implies, '' if it implies none.
-        trap: What would be wrong in another form.
+        prefix: What stood before all names of the network, '' or with a dot at its end.
+        implies: Arguments that all networks of the layout have and no name or shape tells.
+        trap: What would be wrong without them.
         left_out: What was left out, in words.
+        assumed: What was taken for granted since nothing tells it, in words.
         training: What timm's train.py says of the training: `args`, `arch`, `epoch`, `metric`, `averaged` (whether
             there are averaged weights); empty where the file is no checkpoint of it.
     """
@@ -37,9 +39,11 @@ class Checkpoint:
     model_args: Dict[str, Any] = field(default_factory=dict)
     cfg: Dict[str, Any] = field(default_factory=dict)
     layout: str = ''
-    first_block: str = ''
+    prefix: str = ''
+    implies: Dict[str, Any] = field(default_factory=dict)
     trap: str = ''
     left_out: Tuple[str, ...] = ()
+    assumed: Tuple[str, ...] = ()
     training: Dict[str, Any] = field(default_factory=dict)
 
     @property

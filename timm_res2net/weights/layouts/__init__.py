@@ -11,42 +11,73 @@ To add one: a file with a `LAYOUT`, and its line in `LAYOUTS`.
 """
 import dataclasses
 import re
-from typing import List
+from typing import List, Optional, Tuple
 
 import torch
 
 from ..checkpoint import Checkpoint
 from . import official, openmmlab, paddleclas, resnet
-from .layout import Layout, rename_entries
+from .layout import Found, Layout, Renamed, State
+from .network import find_network, without_wrappers
 
-NATIVE = Layout('official or timm', lambda state: True, lambda state: (state, []))
-LAYOUTS = (paddleclas.LAYOUT, openmmlab.LAYOUT, resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
+NATIVE = Layout('official or timm', 'layer1.0.conv1.weight', lambda found: True, lambda found: Renamed(found.state))
+LAYOUTS = (paddleclas.LAYOUT, openmmlab.LAYOUT, NATIVE)  # the first whose sign it is
+DETAILS = (resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
 
-# DistributedDataParallel and averaged models, torch.compile, transformers' TimmWrapper
-_WRAPPERS = re.compile(r'^(?:module\.|_orig_mod\.|timm_model\.)+')
+# top-level names of our networks, and those that could be a part of another one's trunk: they are not left out
+_TRUNK = re.compile(r'(?:base_layer|fc|conv|bn|norm|stem|layer|level|stage|block|res|pool|maxpool|features)\d*(?:_\d+)?')
+_LISTED = 6
 
 
-def rename(checkpoint: Checkpoint) -> Checkpoint:
-    """Recognise the layout from the names, and rename.
+def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
+    """Find the network under whatever prefix, recognise the layout from its names, and rename.
 
     Unknown names are kept as they are: the check lists them as unexpected. The statistics counter of batch norm,
-    `num_batches_tracked`, which some sources lack, is added.
+    `num_batches_tracked`, which some sources lack or keep as another number, is added.
+
+    Args:
+        checkpoint: As read.
+        prefix: Before the names of the network that is meant, where there are several.
 
     Raises:
-        CheckpointError: Two names stand for the same weight, or the network is of another kind.
+        CheckpointError: Two names stand for the same weight, or the network is of another kind; or there are several
+            networks and no prefix.
     """
-    state = {k: v for k, v in checkpoint.state.items() if k != 'n_averaged'}
-    state = rename_entries(state, lambda name: _WRAPPERS.sub('', name))
-    applied: List[Layout] = []
-    left_out: List[str] = []
-    for layout in LAYOUTS:
-        if layout.is_sign(state):
-            state, left = layout.to_ours(state)
-            applied.append(layout)
-            left_out += left
-    for name in [k for k in state if k.endswith('.running_mean')]:
-        state.setdefault(name[:-len('running_mean')] + 'num_batches_tracked', torch.tensor(0))
-    layout = next((a for a in applied if a.name), NATIVE)
+    state, left_out = without_wrappers(checkpoint.state)
+    found = find_network(state, [layout.anchor for layout in (*LAYOUTS, *DETAILS)], prefix)
+    layout = next(layout for layout in LAYOUTS if layout.is_sign(found))
+    renamed = layout.to_ours(found)
+    left_out += renamed.left_out
+    state, name = renamed.state, layout.name
+    for detail in DETAILS:
+        if detail.is_sign(Found(state)):
+            more = detail.to_ours(Found(state))
+            state, left_out = more.state, [*left_out, *more.left_out]
+            name = detail.name if layout is NATIVE and detail.name else name
+    state, others = _without_other_heads(state)
+    outside = sorted({k.partition('.')[0] for k in found.beside if k not in renamed.used})
+    for parts, where in ((outside, f'outside {found.prefix.rstrip(".")}'), (others, 'beside the network')):
+        if parts:
+            more_parts = f' and {len(parts) - _LISTED} more' if len(parts) > _LISTED else ''
+            left_out.append(f'parts {where}: {", ".join(parts[:_LISTED])}{more_parts}')
     return dataclasses.replace(
-        checkpoint, state=state, layout=layout.name, first_block=layout.first_block, trap=layout.trap,
-        left_out=tuple(left_out))
+        checkpoint, state=_with_counters(state), layout=name, prefix=found.prefix, implies=renamed.implies,
+        trap=layout.trap, left_out=tuple(left_out), assumed=(*checkpoint.assumed, *renamed.assumed))
+
+
+def _without_other_heads(state: State) -> Tuple[State, List[str]]:
+    """Take out whole parts that no trunk has: heads, auxiliary classifiers, decoders."""
+    others = sorted({top for k in state if not _TRUNK.fullmatch(top := k.partition('.')[0])})
+    return {k: v for k, v in state.items() if k.partition('.')[0] not in others}, others
+
+
+def _with_counters(state: State) -> State:
+    """One integer counter a batch norm: some sources have none, or count in another dtype or shape."""
+    statistics = '.running_mean'
+    for name in [k for k in state if k.endswith(statistics)]:
+        counter = f'{name[:-len(statistics)]}.num_batches_tracked'
+        value = state.get(counter)
+        if value is None or value.dtype != torch.int64 or value.ndim:
+            whole = value is not None and value.numel() == 1 and not value.is_meta and bool(torch.isfinite(value).all())
+            state[counter] = value.detach().reshape(()).to(torch.int64) if value is not None and whole else torch.tensor(0)
+    return state

@@ -1,6 +1,6 @@
-"""What a layout says of itself, and the one way to rename."""
-from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Tuple
+"""What a layout says of itself, what comes out of it, and the one way to rename."""
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from torch import Tensor
 
@@ -13,21 +13,52 @@ DEEP_STEM = (('conv1.0', 'conv1.1'), ('conv1.3', 'conv1.4'), ('conv1.6', 'bn1'))
 
 
 @dataclass(frozen=True)
+class Found:
+    """A network as it lies in a file.
+
+    Attributes:
+        state: Its weights, under the names of its project, without the prefix.
+        prefix: Before all of its names, '' or with the dot at its end ('backbone.', 'student.encoder.').
+        beside: The other entries of the file, under their whole names.
+    """
+    state: State
+    prefix: str = ''
+    beside: State = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A network under our names.
+
+    Attributes:
+        state: Its weights. A name that the layout does not know stays, to be reported as unexpected.
+        left_out: What was left out, in words.
+        used: Whole names of entries beside it that were used after all (a classifier).
+        implies: Arguments that no name and no shape tells and that all networks of this layout have.
+        assumed: What neither tells and was taken for granted, in words.
+    """
+    state: State
+    left_out: Tuple[str, ...] = ()
+    used: Tuple[str, ...] = ()
+    implies: Dict[str, Any] = field(default_factory=dict)
+    assumed: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Layout:
     """Names of a project's weights -> ours.
 
     Attributes:
-        name: Of the project.
-        is_sign: Whether names like these are of this project.
-        to_ours: Weights under its names -> weights under ours, and what was left out, in words. A name that it does not
-            know stays, to be reported as unexpected.
-        first_block: The form of the first block that its networks have, where it is always this one.
-        trap: What would be wrong in another form.
+        name: Of the project, '' for one that only differs in what it holds.
+        anchor: A name that every network of the project has once: what stands before it is the prefix of the network.
+        is_sign: Whether names like these, without prefix, are of this project.
+        to_ours: Renames what was found.
+        trap: What would be wrong in a network without the arguments that are implied.
     """
     name: str
-    is_sign: Callable[[State], bool]
-    to_ours: Callable[[State], Tuple[State, List[str]]]
-    first_block: str = ''
+    anchor: str
+    is_sign: Callable[[Found], bool]
+    to_ours: Callable[[Found], Renamed]
     trap: str = ''
 
 

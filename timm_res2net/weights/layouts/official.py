@@ -1,8 +1,8 @@
 """The authors' repository, and timm after it: our names. Their DLA also has projections that it never uses."""
 import re
-from typing import List, Tuple
+from typing import List
 
-from .layout import Layout, State
+from .layout import Found, Layout, Renamed, State
 
 _PROJECTION = re.compile(r'(level\d(?:\.tree[12])*)\.project\.')
 
@@ -13,10 +13,11 @@ def _unused(state: State) -> List[str]:
     return [k for k in state if (m := _PROJECTION.match(k)) and m[1] in trees]
 
 
-def _to_ours(state: State) -> Tuple[State, List[str]]:
-    unused = set(_unused(state))
-    left_out = [f'{len(unused)} entries of projections that the network never uses']
-    return {k: v for k, v in state.items() if k not in unused}, left_out
+def _to_ours(found: Found) -> Renamed:
+    unused = set(_unused(found.state))
+    return Renamed(
+        {k: v for k, v in found.state.items() if k not in unused},
+        (f'{len(unused)} entries of projections that the network never uses',))
 
 
-LAYOUT = Layout('', lambda state: bool(_unused(state)), _to_ours)
+LAYOUT = Layout('', 'base_layer.0.weight', lambda found: bool(_unused(found.state)), _to_ours)

@@ -6,18 +6,14 @@
 | mmdetection | `stem.0`, `stem.3`, `stem.6` | `stem.1`, `stem.4`, `stem.7` |
 """
 import re
-from typing import List, Tuple
+from typing import Dict
 
-from .layout import DEEP_STEM, Layout, State, rename_entries
+from .layout import DEEP_STEM, Found, Layout, Renamed, rename_entries
 
-_BACKBONE = 'backbone.'
 _NUMBERED_STEM = {str(i): name for i, name in zip((0, 1, 3, 4, 6, 7), sum(DEEP_STEM, ()), strict=True)}
 
 
 def _name(name: str) -> str:
-    if name.startswith('head.fc.'):
-        return name[len('head.'):]
-    name = name.removeprefix(_BACKBONE)
     if match := re.fullmatch(r'stem\.([012])\.(conv|bn)\.(\w+)', name):
         number, part, entry = match.groups()
         return f'{DEEP_STEM[int(number)][part == "bn"]}.{entry}'
@@ -25,17 +21,20 @@ def _name(name: str) -> str:
     return f'{_NUMBERED_STEM[match[1]]}.{match[2]}' if match else name
 
 
-def _to_ours(state: State) -> Tuple[State, List[str]]:
-    left_out = []
-    if any(k.startswith(_BACKBONE) for k in state):
-        network = {k: v for k, v in state.items() if k.startswith((_BACKBONE, 'head.fc.'))}
-        others = sorted({k.partition('.')[0] for k in state if k not in network})
-        if others:
-            left_out.append('parts outside the backbone: ' + ', '.join(others[:6]))
-        state = network
-    return rename_entries(state, _name), left_out
+def _head(found: Found) -> Dict[str, str]:
+    """Name of the classifier's entries beside the backbone -> ours."""
+    head = f'{found.prefix.removesuffix("backbone.")}head.fc.'
+    return {k: f'fc.{k.removeprefix(head)}' for k in found.beside if k.startswith(head)}
+
+
+def _to_ours(found: Found) -> Renamed:
+    head = _head(found)
+    state = rename_entries({**found.state, **{head[k]: found.beside[k] for k in head}}, _name)
+    return Renamed(state, used=tuple(head))
 
 
 LAYOUT = Layout(
-    'mmpretrain or mmdetection', lambda state: any(k.startswith((_BACKBONE, 'stem.', 'head.fc.')) for k in state),
+    'mmpretrain or mmdetection', 'layer1.0.conv1.weight',
+    lambda found: found.prefix.endswith('backbone.') or bool(_head(found)) or any(
+        k.startswith('stem.') for k in found.state),
     _to_ours)

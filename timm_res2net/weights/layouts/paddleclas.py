@@ -11,9 +11,9 @@ Their networks compute something else in each stage's first block, see `first_bl
 shape tells it.
 """
 import re
-from typing import List, Optional, Tuple
+from typing import Optional
 
-from .layout import DEEP_STEM, Layout, State, rename_entries
+from .layout import DEEP_STEM, Found, Layout, Renamed, rename_entries
 
 _BLOCK = re.compile(r'bb_(\d+)_(\d+)\.(?:(conv0|conv2|short)|res\w+_branch2b_(\d+))\.(_conv|_batch_norm)\.(\w+)')
 _STEM = re.compile(r'conv1(?:_([123]))?\.(_conv|_batch_norm)\.(\w+)')
@@ -44,14 +44,14 @@ def _name(name: str, deep: bool) -> Optional[str]:
     return f'{bn}.{_NORM[entry]}' if entry in _NORM else None
 
 
-def _to_ours(state: State) -> Tuple[State, List[str]]:
-    deep = any(k.startswith('conv1_') for k in state)
-    state = rename_entries(state, lambda name: _name(name, deep))
+def _to_ours(found: Found) -> Renamed:
+    deep = any(k.startswith('conv1_') for k in found.state)
+    state = rename_entries(found.state, lambda name: _name(name, deep))
     if 'fc.weight' in state and state['fc.weight'].ndim == 2:
         state['fc.weight'] = state['fc.weight'].t().contiguous()
-    return state, []
+    return Renamed(state, implies=dict(first_block='paddle'))
 
 
 LAYOUT = Layout(
-    'PaddleClas', lambda state: any('._batch_norm.' in k for k in state), _to_ours,
-    first_block='paddle', trap='outputs would be off by up to 26%')
+    'PaddleClas', 'bb_0_0.conv0._conv.weight', lambda found: any('._batch_norm.' in k for k in found.state), _to_ours,
+    trap='outputs would be off by up to 26%')

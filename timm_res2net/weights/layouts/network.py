@@ -1,0 +1,73 @@
+"""Where in a file a network lies: under which prefix, beside what, among which names that are no weights."""
+import re
+from typing import Dict, Iterable, List, Optional, Tuple
+
+from ..checkpoint import CheckpointError
+from .layout import Found, State
+
+# parts of names that torch puts around modules: compiled, sharded, checkpointed, parallel
+_WRAPPERS = re.compile(r'(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.')
+# numbers that averaged models and counters of operations (thop) keep beside the weights
+_NO_WEIGHTS = re.compile(r'(?:^|\.)(?:n_averaged|total_ops|total_params)$')
+_LISTED = 6
+
+
+def without_wrappers(state: State) -> Tuple[State, List[str]]:
+    """Take what torch's wrappers add out of names, and the entries that are no weights out of the state.
+
+    Raises:
+        CheckpointError: Two names become one.
+    """
+    kept: State = {}
+    dropped = set()
+    for name, value in state.items():
+        if match := _NO_WEIGHTS.search(name):
+            dropped.add(match[0].lstrip('.'))
+            continue
+        new = _WRAPPERS.sub('', name)
+        if new in kept:
+            raise CheckpointError(f'{name} and another name are both {new} without what torch has put around them.')
+        kept[new] = value
+    dropped.discard('n_averaged')  # every averaged model has it
+    return kept, [f'entries that are no weights: {", ".join(sorted(dropped))}'] if dropped else []
+
+
+def prefixes(names: Iterable[str], anchors: Iterable[str]) -> List[str]:
+    """What stands before an anchor, one prefix a network."""
+    anchors = tuple(set(anchors))
+    found: Dict[str, None] = {}
+    for name in names:
+        for anchor in anchors:
+            before = name[:len(name) - len(anchor)]
+            if name.endswith(anchor) and (not before or before.endswith('.')):
+                found[before] = None
+    return list(found)
+
+
+def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = None) -> Found:
+    """The network of a file, and what lies beside it.
+
+    Args:
+        state: Without wrappers.
+        anchors: Of the layouts; without any of them in the file it is taken as it is, and what is wrong is said later.
+        prefix: Of the network that is meant where there are several, with or without its last dot.
+
+    Raises:
+        CheckpointError: There are several networks, which are listed, or none under the prefix.
+    """
+    there = prefixes(state, anchors)
+    listed = ', '.join(repr(p) for p in there[:_LISTED])
+    if prefix is not None:
+        wanted = prefix and prefix.rstrip('.') + '.'
+        if wanted not in there:
+            raise CheckpointError(
+                f'prefix={prefix!r}: no network has this before its names, ' + (
+                    f'there are {listed}.' if there else 'and there is no other.'))
+        there = [wanted]
+    if len(there) > 1:
+        raise CheckpointError(
+            f'it holds {len(there)} networks, give the prefix of one (prefix={there[0]!r}): {listed}.')
+    chosen = there[0] if there else ''
+    return Found(
+        {k[len(chosen):]: v for k, v in state.items() if k.startswith(chosen)}, chosen,
+        {k: v for k, v in state.items() if not k.startswith(chosen)})
