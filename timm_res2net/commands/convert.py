@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Tuple
 
+from .checks import add_entry_and_prefix
 from .command_line import Refusal, free_output
 
 EXAMPLE = 'timm-res2net convert res2net23_32w_4s_cifar_custom.cifar100 converted --check'
@@ -20,6 +21,8 @@ WORDS = {
     'leave out as_timm or use save_folder': 'leave out --as-timm',
     'name their `variant`': 'name their --variant',
     'or give variant= and arguments': 'or give --variant',
+    'give variant= to have': 'give --variant to have',
+    ', or load_checkpoint without a model': '',
 }
 CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the difference is 0 on most machines
 
@@ -31,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--variant', '--name', metavar='NAME', help='registered variant, if not the one recognised')
     parser.add_argument('--class-names', type=Path, metavar='FILE', help='names, one a line or a JSON list')
     parser.add_argument('--no-ema', action='store_true', help='take the plain weights of a training checkpoint')
+    add_entry_and_prefix(parser)
     parser.add_argument('--as-timm', action='store_true', help="under timm's own architecture name and parameter names")
     parser.add_argument('--check', action='store_true', help='load the folder again and compare the outputs')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
@@ -73,8 +77,8 @@ def load(args: argparse.Namespace) -> Tuple[Any, str]:
         model: Any = load_model(weights.name)
         found = f'{weights.where}, license {weights.license}'
     else:
-        checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema)
-        model = load_read(checkpoint, variant=args.variant)
+        checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema, entry=args.entry)
+        model = load_read(checkpoint, variant=args.variant, prefix=args.prefix)
         found = str(model.checkpoint_info)
         if names is None and data_cfg.class_names(model) is None:
             names = names_of_training(checkpoint.training, model.num_classes)

@@ -145,14 +145,16 @@ def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo
 def _build(checkpoint: Checkpoint, info: CheckpointInfo, kwargs: Dict[str, Any]) -> Any:
     """The network that was recognised, with the weights, as timm's builder makes it; its cfg describes the weights."""
     file = dataclasses.replace(checkpoint, architecture='', model_args={})  # recognised; what the caller says wins
-    network: Any = timm.create_model(info.architecture, pretrained=True, **{
-        **info.model_args, **kwargs, 'pretrained_cfg_overlay': {**kwargs.get('pretrained_cfg_overlay', {}), 'file': file}})
+    overlay = {**kwargs.pop('pretrained_cfg_overlay', {}), 'file': file}
+    network: Any = timm.create_model(
+        info.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **{**info.model_args, **kwargs})
     cfg = {k: v for k, v in network.pretrained_cfg.items() if k not in (*SOURCE_KEYS, 'tag')}
     cfg = for_channels({**cfg, **checkpoint.cfg}, getattr(network, 'in_chans', info.in_chans))
     cfg['license'] = cfg.get('license') or 'unknown'
     network.pretrained_cfg = network.default_cfg = cfg
-    if isinstance(network, Network):
-        network.origin = Origin.of(network, checkpoint.path)
+    whole: Any = network
+    if isinstance(network, Network):  # not timm's feature extractor
+        whole.origin = Origin.of(network, checkpoint.path)
     return network
 
 

@@ -11,7 +11,7 @@ from timm.models import build_model_with_cfg
 from ..model.arguments import check_width
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
-from ..model.variants import FREE_FORM, VARIANTS, variant_of
+from ..model.variants import FREE_FORM, VARIANTS
 from .architecture import Architecture, squeezes_by
 from .checkpoint import CheckpointError
 
