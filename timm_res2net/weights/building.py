@@ -15,7 +15,7 @@ from ..model.variants import VARIANTS
 from .checking import check
 from .checkpoint import Checkpoint, CheckpointError
 from .layouts import rename
-from .matching import RUNTIME, with_arguments
+from .matching import RUNTIME, check_size, with_arguments
 from .reading import checkpoint_of, read_checkpoint
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     try:
         checkpoint = _read(file) if file else None
         if checkpoint:
+            _check_arguments(checkpoint, cls, arguments, told=cfg.source == 'local-dir')
             arguments['pretrained_cfg_overlay'] = {
                 **(kwargs.get('pretrained_cfg_overlay') or {}), **_as_overlay(checkpoint, cfg)}
 
@@ -102,6 +103,18 @@ def checkpoint_filter_fn(state_dict: Dict[str, Any], model: nn.Module) -> Dict[s
 def _read(file: Any) -> Checkpoint:
     """A file that a cfg names: timm's own reader knows no .pdparams."""
     return file if isinstance(file, Checkpoint) else rename(read_checkpoint(file))
+
+
+def _check_arguments(checkpoint: Checkpoint, cls: Any, arguments: Dict[str, Any], told: bool) -> None:
+    """Before anything is built of arguments that may have been `told` by the file itself, by way of timm."""
+    try:
+        check_size(checkpoint, cls, arguments)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        if not told:
+            raise
+        raise CheckpointError(f'what its config.json says cannot be used: {error}') from error
 
 
 def _as_overlay(checkpoint: Checkpoint, cfg: Any) -> Dict[str, Any]:

@@ -72,5 +72,6 @@ def _with_counters(state: State) -> State:
         counter = f'{name.removesuffix("running_mean")}num_batches_tracked'
         value = state.get(counter)
         if value is None or value.dtype != torch.int64 or value.ndim:
-            state[counter] = torch.tensor(0 if value is None or value.numel() != 1 or value.is_meta else int(value))
+            state[counter] = torch.tensor(
+                0 if value is None or value.numel() != 1 else int(value), device='cpu')
     return state
