@@ -67,7 +67,8 @@ def test_every_choice_computes_something_of_its_own(name):
     seen = []
     for choice in FIELDS[name].metadata['choices']:
         more = {'stride_position': 'conv1'} if choice == 'hierarchical' else {}
-        model = families.make('plain', layers=(2, 2, 1, 1), **needs, **more, **{name: choice})
+        # with a projection in stage 1, without which it has no first block
+        model = families.make('plain', layers=(2, 2, 1, 1), channels=(24, 16, 24, 32), **needs, **more, **{name: choice})
         answer = outputs(model)
         assert not [other for other, its in seen if torch.allclose(its, answer)], choice
         seen.append((choice, answer))

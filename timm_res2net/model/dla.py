@@ -74,6 +74,7 @@ class Res2NetDla(Network, DLA):
         trade_strides(self, args.output_stride)  # timm's DLA has no dilation
         self.in_chans = args.in_chans
         self.first_block = args.first_block
+        self.arguments = args
 
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:

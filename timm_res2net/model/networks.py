@@ -26,6 +26,7 @@ class Network(nn.Module):
         Arguments: What the constructor takes, flat.
         out_indices: What `features_only` gives by default; the last is the last that there is.
         first_block: Form of each stage's first block.
+        arguments: What it was built from.
     """
     Arguments: ClassVar[Type[NetworkArguments]]
     out_indices: ClassVar[Tuple[int, ...]]
@@ -33,6 +34,7 @@ class Network(nn.Module):
         num_classes: int
         in_chans: int
         first_block: str
+        arguments: NetworkArguments
         global_pool: Any
         pretrained_cfg: Dict[str, Any]
         model_args: Dict[str, Any]
@@ -118,3 +120,4 @@ class Res2Net(Network, ResNet):
         trade_strides(self, args.output_stride)  # those that timm has not traded
         self.in_chans = args.in_chans
         self.first_block = args.first_block
+        self.arguments = args
