@@ -17,7 +17,7 @@ _DTYPES = {
     'Int8': torch.int8, 'UInt8': torch.uint8, 'Int16': torch.int16, 'Int32': torch.int32, 'Int64': torch.int64,
     'Bool': torch.bool}
 _CHECKSUM = b'crc_num'  # before 10 bytes of a number
-_MAX_DIMENSIONS = 8
+_MAX_DIMENSIONS, _MAX_ENTRIES = 8, 100_000
 _BYTES = 2  # protobuf's wire type of names, contents and messages; 0 is that of numbers
 
 
@@ -29,7 +29,7 @@ def is_mindspore(head: bytes, path: Path) -> bool:
     """
     try:
         length, start = _number(memoryview(head), 1)
-    except (CheckpointError, IndexError):
+    except CheckpointError:
         return False
     return head[:1] == b'\x0a' and head[start:start + 1] == b'\x0a' and 2 < length <= path.stat().st_size - start
 
@@ -52,9 +52,11 @@ def load_mindspore(path: Union[str, Path]) -> Dict[str, torch.Tensor]:
         parts = dict(_fields(entry)) if field == 1 and isinstance(entry, memoryview) else {}
         name, tensor = parts.get(1), parts.get(2)
         if not isinstance(name, memoryview) or not isinstance(tensor, memoryview):
-            raise CheckpointError('one of its entries has no name or no tensor, it is no MindSpore checkpoint of weights.')
+            raise CheckpointError('one of its entries has no name or no tensor: it is no checkpoint of weights.')
         dims, dtype, content = _tensor(tensor)
-        text = str(name, 'utf-8')
+        text = _text(name)
+        if len(found) == _MAX_ENTRIES:
+            raise CheckpointError(f'it holds more than {_MAX_ENTRIES} entries.')
         known = found.setdefault(text, (dims, dtype, []))
         if known[:2] != (dims, dtype):
             raise CheckpointError(f'{text} is there twice, with shapes {known[0]} and {dims}.')
@@ -96,12 +98,11 @@ def _as_number(value: int) -> bytes:
 def _number(data: memoryview, at: int) -> Tuple[int, int]:
     """A number of protobuf, 7 bits a byte, and the place behind it."""
     value = 0
-    for i in range(10):
-        byte = data[at + i]
+    for i, byte in enumerate(data[at:at + 10]):
         value |= (byte & 127) << 7 * i
         if byte < 128:
             return value, at + i + 1
-    raise CheckpointError('it holds a number of more than 64 bits, the file is damaged.')
+    raise CheckpointError('one of its numbers does not end: it is cut or damaged.')
 
 
 def _fields(data: memoryview) -> Iterator[Tuple[int, Union[int, memoryview]]]:
@@ -112,13 +113,20 @@ def _fields(data: memoryview) -> Iterator[Tuple[int, Union[int, memoryview]]]:
         value, at = _number(data, at)
         if key & 7 == _BYTES:
             if value > len(data) - at:
-                raise CheckpointError(f'an entry of {value} bytes ends behind what holds it, the file is cut or damaged.')
+                raise CheckpointError(f'an entry of {value} bytes ends behind what holds it: it is cut or damaged.')
             yield key >> 3, data[at:at + value]
             at += value
         elif key & 7 == 0:
             yield key >> 3, value
         else:
             raise CheckpointError(f'it holds a field of kind {key & 7}, which MindSpore never writes; is it encrypted?')
+
+
+def _text(data: memoryview) -> str:
+    try:
+        return str(data, 'utf-8')
+    except UnicodeDecodeError:
+        raise CheckpointError('one of its names is no text: it is damaged.') from None
 
 
 def _tensor(data: memoryview) -> Tuple[List[int], str, memoryview]:
@@ -128,7 +136,7 @@ def _tensor(data: memoryview) -> Tuple[List[int], str, memoryview]:
         if field == 1 and isinstance(value, int):
             dims.append(value)
         elif field == 2 and isinstance(value, memoryview):
-            dtype = str(value, 'utf-8')
+            dtype = _text(value)
         elif field == 3 and isinstance(value, memoryview):
             content = value
     return dims, dtype, content

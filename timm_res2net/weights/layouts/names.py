@@ -1,6 +1,6 @@
 """A table of names, read in both directions."""
 import re
-from functools import lru_cache
+from functools import cache
 from typing import Callable, Mapping, NamedTuple, Optional, Tuple
 
 _FIELDS = ('stage', 'block', 'group')
@@ -29,7 +29,7 @@ class Names(NamedTuple):
         return _translator(self, True)(name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _translator(names: Names, back: bool) -> Callable[[str], Optional[str]]:
     pairs = [(ours, theirs) if back else (theirs, ours) for theirs, ours in names.pairs]
     patterns = [(_pattern(source), target) for source, target in pairs]
