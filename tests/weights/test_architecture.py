@@ -10,11 +10,11 @@ from timm_res2net.model.variants import FREE_FORM, VARIANTS
 from timm_res2net.weights.architecture import read_architecture
 from timm_res2net.weights.checkpoint import Checkpoint, CheckpointError
 from timm_res2net.weights.layouts import rename
-from timm_res2net.weights.matching import complete, fits, match, smallest_base_width
+from timm_res2net.weights.matching import complete, fits, match, match_as, smallest_base_width
 
 
-def recognise(state, first_block=''):
-    return read_architecture({name: value.shape for name, value in state.items()}, first_block)
+def recognise(state, **implies):
+    return read_architecture({name: value.shape for name, value in state.items()}, implies)
 
 
 @functools.lru_cache
@@ -35,8 +35,8 @@ def test_every_variant_is_recognised_from_its_own_weights(name):
         assert wanted == found
     else:  # cannot be told from the weights alone ...
         assert {**wanted, 'first_block': 'parallel'} == found
-        assert match(recognise(state, 'paddle')) == (name, {})  # ... but from PaddleClas's names
-        assert match(recognise(state), (name, {})) == (name, {})  # and from the name that comes with them
+        assert match(recognise(state, first_block='paddle')) == (name, {})  # ... but from PaddleClas's names
+        assert match_as(recognise(state), name, {}) == {}  # and from the name that comes with them
 
 
 def test_a_row_of_the_table_agrees_with_what_timm_builds():
@@ -110,15 +110,16 @@ def test_widths_of_no_base_width_are_an_error():
         match(recognise(state))
 
 
-def test_a_hint_is_used_only_where_it_does_not_contradict_the_weights():
-    state = state_of(FREE_FORM)
-    hint = ('res2net50_26w_4s_custom', dict(act_layer='silu', checkpoint_path='/etc/passwd', pretrained=True))
-    assert match(recognise(state), hint) == ('res2net50_26w_4s_custom', dict(act_layer='silu'))
-    for wrong in (('res2net50_26w_8s_custom', {}), ('resnet50', {}), ('no_such_model', {}), ('', {}),
-                  ('res2net50_26w_4s_custom', dict(scale=8)), ('dla60_res2net_custom', {})):
-        assert match(recognise(state), wrong) == ('res2net50_26w_4s_custom', {})
-    paddle = recognise(state, 'paddle')
-    assert match(paddle, ('res2net50_26w_4s_custom', {})) == ('res2net50_26w_4s_paddle_custom', {})
+def test_what_a_file_says_of_itself_is_taken_unless_its_weights_contradict():
+    found = recognise(state_of(FREE_FORM))
+    said = dict(act_layer='silu', checkpoint_path='/etc/passwd', pretrained=True)
+    assert match_as(found, 'res2net50_26w_4s_custom', said) == dict(act_layer='silu')
+    for name, given in (('res2net50_26w_8s_custom', {}), ('resnet50_custom', {}),
+                        ('res2net50_26w_4s_custom', dict(scale=8)), ('dla60_res2net_custom', {})):
+        assert match_as(found, name, given) is None
+    paddle = recognise(state_of(FREE_FORM), first_block='paddle')
+    assert match_as(paddle, 'res2net50_26w_4s_custom', {}) is None
+    assert match(paddle) == ('res2net50_26w_4s_paddle_custom', {})
 
 
 @pytest.mark.parametrize('name', [
@@ -138,4 +139,4 @@ def test_at_scale_1_no_form_of_the_first_block_contradicts_the_weights():
     """One group is convolved in every form, so that a folder's other arguments are not dropped for it."""
     arguments = dict(scale=1, base_width=64, layers=(1, 1, 1, 1), first_block='parallel_conv', stride_position='conv1')
     state = state_of.__wrapped__(FREE_FORM, **arguments)
-    assert match(recognise(state), (FREE_FORM, arguments))[1] == arguments
+    assert match_as(recognise(state), FREE_FORM, arguments) == arguments

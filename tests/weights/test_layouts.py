@@ -145,7 +145,7 @@ def test_a_detector_gives_its_backbone_and_says_what_was_left_out(tmp_path):
     torch.save({'state_dict': {**weights, **extra}, 'optimizer': {'state': {}}}, tmp_path / 'det.pth')
     model = load_checkpoint(tmp_path / 'det.pth')
     assert model.num_classes == 0
-    assert model.checkpoint_info.left_out == ['parts outside the backbone: neck, rpn_head']
+    assert model.checkpoint_info.left_out == ['parts outside backbone: neck, rpn_head']
     assert torch.equal(model.state_dict()['conv1.6.weight'], network.weights['backbone.stem.6.weight'])
 
 

@@ -12,7 +12,8 @@ from literal_networks import Foreign
 from timm.utils import CheckpointSaver, ModelEmaV3
 
 import timm_res2net  # noqa: F401
-from timm_res2net.weights.loading import CheckpointError, checkpoint_filter_fn, inspect_checkpoint, load_checkpoint
+from timm_res2net.weights.building import checkpoint_filter_fn
+from timm_res2net.weights.loading import CheckpointError, inspect_checkpoint, load_checkpoint
 
 NAME = 'test_res2net_custom'
 DEEP = dict(stem='deep', stem_width=8, avg_down=True)
@@ -184,7 +185,7 @@ def test_faults_are_listed_with_reasons_and_nothing_is_loaded(tmp_path):
     before = copy.deepcopy(model.state_dict())
     state = randomized().state_dict()
     del state['layer1.0.conv3.weight'], state['layer2.0.bn1.bias']
-    state['surprise'] = torch.zeros(1)
+    state['layer1.0.surprise'] = torch.zeros(1)
     state['bn1.weight'] = torch.zeros(17)
     state['bn1.bias'] = state['bn1.bias'].int()
     state['layer3.0.bn3.bias'] = torch.full_like(state['layer3.0.bn3.bias'], float('inf'))
@@ -192,7 +193,7 @@ def test_faults_are_listed_with_reasons_and_nothing_is_loaded(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(tmp_path / 'bad.pth', model)
     message = str(caught.value)
-    for part in ('bad.pth', '2 missing', 'layer1.0.conv3.weight', 'layer2.0.bn1.bias', '1 unexpected', 'surprise',
+    for part in ('bad.pth', '2 missing', 'layer1.0.conv3.weight', 'layer2.0.bn1.bias', '1 unexpected', 'layer1.0.surprise',
                  '1 misshapen', 'bn1.weight is (17,), the model has (16,)', 'bn1.bias is torch.int32',
                  '1 with NaN or infinity: layer3.0.bn3.bias'):
         assert part in message

@@ -71,6 +71,7 @@ class Res2NetCifar(Network, ResNet):
         self.num_classes = args.num_classes
         self.in_chans = args.in_chans
         self.first_block = args.first_block
+        self.arguments = args
         self.drop_rate = args.drop_rate
         self.grad_checkpointing = False
 

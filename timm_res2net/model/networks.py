@@ -26,7 +26,7 @@ class Network(nn.Module):
         Arguments: What the constructor takes, flat.
         out_indices: What `features_only` gives by default; the last is the last that there is.
         first_block: Form of each stage's first block.
-        arguments: What it was built from.
+        arguments: All that it was made of, as its class has checked and settled them.
     """
     Arguments: ClassVar[Type[NetworkArguments]]
     out_indices: ClassVar[Tuple[int, ...]]

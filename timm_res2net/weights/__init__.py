@@ -1,8 +1,9 @@
 """Any file <-> a model: the catalogue of weights, reading, recognising, loading and saving."""
 from . import checkpoint_path
+from .building import checkpoint_filter_fn
 from .catalogue import Weights, list_pretrained, provenance
 from .checkpoint import CheckpointError, CheckpointInfo
-from .loading import checkpoint_filter_fn, inspect_checkpoint, load_checkpoint
+from .loading import inspect_checkpoint, load_checkpoint
 from .saving import save_as_timm, save_folder
 from .timm_twin import timm_architecture, to_timm
 

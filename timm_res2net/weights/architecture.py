@@ -6,6 +6,7 @@ which has one more convolution). Which registered variant this is, and with it w
 the work of `matching`.
 """
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 from timm.layers import make_divisible
@@ -30,12 +31,14 @@ class Architecture:
         planes: Planes of each stage, as `check_width` takes them.
         widths: Channels of one group of the split in each stage.
         squeezes: Shape of the first weight of each stage's SE layer, (squeezed, channels, 1, 1).
+        implied: Names of those arguments that the layout of the weights tells, not names and shapes.
     """
     cls: Type[Network]
     arguments: Dict[str, Any]
     planes: Tuple[int, ...]
     widths: Tuple[int, ...]
     squeezes: Tuple[Tuple[int, ...], ...] = ()
+    implied: Tuple[str, ...] = ()
 
 
 class _Shapes(Dict[str, Tuple[int, ...]]):
@@ -60,12 +63,15 @@ class _Shapes(Dict[str, Tuple[int, ...]]):
         return any(name.startswith(prefix) for name in self)
 
 
-def read_architecture(named_shapes: Mapping[str, Sequence[int]], first_block: str = '') -> Architecture:
+def read_architecture(
+        named_shapes: Mapping[str, Sequence[int]],
+        implies: Mapping[str, Any] = MappingProxyType({}),
+) -> Architecture:
     """Read class and arguments off the names and shapes of weights.
 
     Args:
         named_shapes: Name -> shape, under our names.
-        first_block: The form that the layout of the weights implies, where it implies one.
+        implies: What the layout of the weights tells beside them.
 
     Raises:
         CheckpointError: It is no Res2Net, or one that these classes cannot be.
@@ -89,9 +95,10 @@ def read_architecture(named_shapes: Mapping[str, Sequence[int]], first_block: st
     arguments.update(_split(shapes, blocks, widths[0]))
     attention, squeezes = _attention(shapes, blocks)
     arguments.update(attention)
-    if first_block:
-        arguments['first_block'] = first_block
-    return Architecture(cls, arguments, planes, widths, squeezes)
+    if arguments['scale'] == 1:  # one group, no form
+        implies = {k: v for k, v in implies.items() if k != 'first_block'}
+    arguments.update(implies)
+    return Architecture(cls, arguments, planes, widths, squeezes, tuple(implies))
 
 
 def _classifier(shapes: _Shapes, features: int) -> Dict[str, Any]:

@@ -1,8 +1,9 @@
 """How a variant becomes a timm model: by timm's builder, with weights of any layout, remembering its arguments."""
-import inspect
+import logging
 from numbers import Integral, Real
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
+import torch
 from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from torch import nn
 
@@ -11,14 +12,13 @@ from ..model.data_cfg import OF_THE_WEIGHTS, Origin, own_cfg
 from ..model.layers import FACTORIES, layer_name
 from ..model.networks import Network
 from ..model.variants import VARIANTS
-from .checkpoint import CheckpointError
-from .loading import checkpoint_filter_fn
-from .matching import with_arguments
-from .reading import read_checkpoint
+from .checking import check
+from .checkpoint import Checkpoint, CheckpointError
+from .layouts import rename
+from .matching import RUNTIME, with_arguments
+from .reading import checkpoint_of, read_checkpoint
 
-# arguments that say where a model lives or how it is loaded or wrapped, not what it is
-_RUNTIME = set(inspect.signature(build_model_with_cfg).parameters) | {
-    'device', 'dtype', 'features_only', 'out_indices', 'feature_cls', 'pretrained_model_args'}
+_logger = logging.getLogger(__name__)
 
 
 def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
@@ -27,7 +27,7 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     Args:
         name: Of the variant.
         pretrained: Load the weights of the variant's pretrained cfg, which also says how many classes there are unless
-            `kwargs` do.
+            `kwargs` do. A file, which the cfg may name or be given as the `Checkpoint` that was read, says it itself.
         kwargs: The caller's arguments, which win over the variant's.
 
     Returns:
@@ -43,22 +43,19 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
     cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
-    local = cfg.file if pretrained and not cfg.state_dict and cfg.source != 'hf-hub' else None
-    if local:  # read it here: timm's own torch.load knows no .pdparams
-        overlay = dict(state_dict=read_checkpoint(local).state, source=None, custom_load=False)
-        arguments['pretrained_cfg_overlay'] = {**(kwargs.get('pretrained_cfg_overlay') or {}), **overlay}
-
-    def filter_fn(state_dict, model):
-        if local:
-            model.pretrained_cfg.pop('state_dict')
-            model.pretrained_cfg.update({k: getattr(cfg, k) for k in ('source', 'custom_load') if getattr(cfg, k)})
-        state_dict = checkpoint_filter_fn(state_dict, model)
-        stem = f'{cfg.first_conv}.weight'
-        if model.in_chans != 3 and stem in state_dict and state_dict[stem].shape[1] == model.in_chans:
-            model.pretrained_cfg['first_conv'] = None  # older timm would adapt from 3 channels regardless
-        return state_dict
-
+    file = cfg.file if pretrained and not cfg.state_dict and cfg.source != 'hf-hub' else None
     try:
+        checkpoint = _read(file) if file else None
+        if checkpoint:
+            arguments['pretrained_cfg_overlay'] = {
+                **(kwargs.get('pretrained_cfg_overlay') or {}), **_as_overlay(checkpoint, cfg)}
+
+        def filter_fn(state_dict, model):
+            if checkpoint:
+                model.pretrained_cfg.pop('state_dict')
+                model.pretrained_cfg.update({k: getattr(cfg, k) for k in ('source', 'custom_load') if getattr(cfg, k)})
+            return _fitted(checkpoint or rename(checkpoint_of(state_dict)), model, bool(kwargs.get('features_only')))
+
         model = build_model_with_cfg(
             cls,
             name,
@@ -68,20 +65,67 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
             **arguments,
         )
     except CheckpointError as error:
-        if local is None:
+        if not file or isinstance(file, Checkpoint) or str(error).startswith(str(file)):
             raise
-        raise CheckpointError(f'{local}: {error}') from None
+        raise CheckpointError(f'{file}: {error}') from None
     model.pretrained_cfg['first_conv'] = cfg.first_conv
     overlay = kwargs.get('pretrained_cfg_overlay') or {}
     if not pretrained or {'file', 'url', 'hf_hub_id', 'state_dict'} & overlay.keys():  # not the weights of the cfg
-        model.pretrained_cfg.update({k: overlay.get(k) for k in OF_THE_WEIGHTS})
+        said = checkpoint.cfg if checkpoint else {}
+        model.pretrained_cfg.update({k: overlay.get(k, said.get(k)) for k in OF_THE_WEIGHTS})
     if pretrained and isinstance(model, Network):
         tag = model.pretrained_cfg.get('tag')
         network: Any = model
         network.origin = Origin.of(model, f'{name}.{tag}' if tag else cfg.hf_hub_id or cfg.file or name)
         model.pretrained_cfg.update(own_cfg(model))  # with a new head
-    model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in _RUNTIME}
+    model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in RUNTIME}
     return model
+
+
+def checkpoint_filter_fn(state_dict: Dict[str, Any], model: nn.Module) -> Dict[str, torch.Tensor]:
+    """Turn weights of any known layout into the names of `model`, for timm's builder.
+
+    Where the model's cfg is of another number of classes or input channels, timm drops the classifier and adapts a
+    first convolution of 3 channels: they may differ. Weights of PaddleClas under our own names, as this package saves
+    them, cannot be told from official ones: load those into the variant that they were saved from.
+
+    Args:
+        state_dict: Name -> tensor, possibly wrapped as a training checkpoint.
+        model: `Res2Net`, `Res2NetCifar` or `Res2NetDla`.
+
+    Raises:
+        CheckpointError: The weights do not fit `model`; the message lists what differs.
+    """
+    return _fitted(rename(checkpoint_of(state_dict)), model, features_only=False)
+
+
+def _read(file: Any) -> Checkpoint:
+    """A file that a cfg names: timm's own reader knows no .pdparams."""
+    return file if isinstance(file, Checkpoint) else rename(read_checkpoint(file))
+
+
+def _as_overlay(checkpoint: Checkpoint, cfg: Any) -> Dict[str, Any]:
+    """What timm has to know of a file: that there are weights, which it would copy here, their classes and channels."""
+    state = checkpoint.state
+    first: Optional[torch.Tensor] = state.get(f'{cfg.first_conv}.weight')
+    size = (first.shape[1] if first is not None and first.ndim == 4 else cfg.input_size[0], *cfg.input_size[1:])
+    return dict(
+        state_dict=dict.fromkeys(state), source=None, custom_load=False, input_size=size,
+        num_classes=len(state['fc.weight']) if 'fc.weight' in state else 0)
+
+
+def _fitted(checkpoint: Checkpoint, model: Any, features_only: bool) -> Dict[str, torch.Tensor]:
+    """The weights, checked against what timm is going to do with them."""
+    cfg = getattr(model, 'pretrained_cfg', None) or {}
+    classes = 0 if features_only else model.num_classes
+    new_classifier = cfg.get('num_classes', classes) != classes
+    check(checkpoint, model, new_classifier, new_channels=model.in_chans != 3)
+    if classes and 'fc.weight' not in checkpoint.state:
+        _logger.warning(f'{checkpoint.path or "the weights"}: without classifier, that of {classes} classes is random')
+    stem = f'{cfg.get("first_conv")}.weight'
+    if model.in_chans != 3 and stem in checkpoint.state and checkpoint.state[stem].shape[1] == model.in_chans:
+        cfg['first_conv'] = None  # older timm would adapt from 3 channels regardless
+    return dict(checkpoint.state)
 
 
 def json_ready(name: str, value: Any) -> Any:

@@ -1,12 +1,12 @@
 """Weights against the model that is to have them: all of it is checked before any of it is copied."""
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence
 
 import torch
-from torch import nn
 
 from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
 from .matching import match
+from .own_word import contradictions, told
 
 State = Dict[str, torch.Tensor]
 
@@ -18,36 +18,45 @@ def _listed(items: Sequence[str]) -> str:
     return ', '.join(items[:_LISTED]) + (f' and {len(items) - _LISTED} more' if len(items) > _LISTED else '')
 
 
-def check(checkpoint: Checkpoint, model: nn.Module, adaptable: Sequence[str] = ()) -> None:
+def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_channels: bool = False) -> None:
     """Check weights, under our names, against a model before any of them is copied.
 
     Args:
         checkpoint: The weights.
         model: The model they are meant for, left as it is.
-        adaptable: Modules whose weights the caller will adapt or drop: their shapes and absence are no faults.
+        new_classifier: The caller drops their classifier, if they have one.
+        new_channels: The caller adapts a first convolution of 3 channels to those of the model.
 
     Raises:
-        CheckpointError: Listing what is missing, unexpected, misshapen, of the wrong dtype or not finite; or the form
-            of the model is another than that of the weights.
+        CheckpointError: Listing what is missing, unexpected, misshapen, of the wrong dtype or not finite; or the model
+            computes something else than the weights were trained for.
     """
     _check_form(checkpoint, model)
+    _check_word(checkpoint, model, with_head=bool(model.num_classes) and not new_classifier)
     state, own = checkpoint.state, model.state_dict()
-    free = tuple(f'{name}.' for name in adaptable)
-    faults = [*_misfits(state, own, free), *_unfit_values(state, own)]
+    if new_classifier:
+        state, own = ({k: v for k, v in s.items() if k not in ('fc.weight', 'fc.bias')} for s in (state, own))
+    faults = [*_misfits(state, own, 3 if new_channels else model.in_chans), *_unfit_values(state, own)]
     if faults:
         raise CheckpointError(
             f'{checkpoint.layout or "these"} weights do not fit {type(model).__name__}, nothing was loaded. '
             f'{"; ".join(faults)}.')
 
 
-def _misfits(state: State, own: State, free: Tuple[str, ...]) -> List[str]:
-    """Names and shapes of weights that are not those of a model."""
+def _misfits(state: State, own: State, in_chans: int) -> List[str]:
+    """Names and shapes of weights that are not those of a model.
+
+    Args:
+        in_chans: Channels that the first convolution may have beside those of the model.
+    """
     faults = []
-    missing = [k for k in own if k not in state and not k.startswith(free)]
-    unexpected = [k for k in state if k not in own and not k.startswith(free)]
-    shared = [k for k in own if k in state]
-    misshapen = [f'{k} is {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}' for k in shared
-                 if state[k].shape != own[k].shape and not k.startswith(free)]
+    missing = [k for k in own if k not in state]
+    unexpected = [k for k in state if k not in own]
+    first = next(k for k in own if own[k].ndim == 4)  # in every network the first of its children
+    misshapen = [
+        f'{k} is {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}' for k in own if k in state
+        and state[k].shape != own[k].shape
+        and not (k == first and tuple(state[k].shape) == (own[k].shape[0], in_chans, *own[k].shape[2:]))]
     if missing:
         why = 'the checkpoint has no classifier, create the model with num_classes=0' if all(
             k.startswith('fc.') for k in missing) else 'the model has them, the checkpoint does not'
@@ -57,7 +66,9 @@ def _misfits(state: State, own: State, free: Tuple[str, ...]) -> List[str]:
             k.startswith('fc.') for k in unexpected) else 'the checkpoint has them, the model does not'
         faults.append(f'{len(unexpected)} unexpected ({why}): {_listed(unexpected)}')
     if misshapen:
-        faults.append(f'{len(misshapen)} misshapen (another width, scale or number of classes): {_listed(misshapen)}')
+        faults.append(
+            f'{len(misshapen)} misshapen (another width, scale, number of classes or of input channels): '
+            f'{_listed(misshapen)}')
     return faults
 
 
@@ -77,18 +88,38 @@ def _unfit_values(state: State, own: State) -> List[str]:
     return faults
 
 
-def _check_form(checkpoint: Checkpoint, model: nn.Module) -> None:
+def _check_form(checkpoint: Checkpoint, model: Any) -> None:
     """Weights of one form of the first block load into another without an error, and give other outputs."""
-    form = getattr(model, 'first_block', None)
-    if not checkpoint.first_block or form == checkpoint.first_block:
+    found = read_architecture(checkpoint.shapes, checkpoint.implies) if checkpoint.implies else None
+    wrong = {k: found.arguments[k] for k in found.implied if getattr(model.arguments, k) != found.arguments[k]} \
+        if found else {}
+    if not found or not wrong:
         return
     try:
-        name, arguments = match(read_architecture(checkpoint.shapes, checkpoint.first_block))
+        name, arguments = match(found)
         listed = ''.join(f', {k}={v!r}' for k, v in arguments.items())
         right = f'timm.create_model({name!r}{listed})'
     except CheckpointError:
-        right = f'a model with first_block={checkpoint.first_block!r}'
+        right = 'a model with ' + ', '.join(f'{k}={v!r}' for k, v in wrong.items())
+    theirs, ours = (', '.join(f'{k}={v!r}' for k, v in side.items()) for side in (
+        wrong, {k: getattr(model.arguments, k) for k in wrong}))
+    trap = f', and {checkpoint.trap}' if checkpoint.trap else ''
     raise CheckpointError(
-        f'{checkpoint.layout} weights need first_block={checkpoint.first_block!r}, this model has '
-        f'first_block={form!r}: the first block of each stage computes something else there, and {checkpoint.trap}. '
-        f'Use {right}.')
+        f'{checkpoint.layout} weights need {theirs}, this model has {ours}: '
+        f'the first block of each stage computes something else there{trap}. Use {right}.')
+
+
+def _check_word(checkpoint: Checkpoint, model: Any, with_head: bool) -> None:
+    """A model that computes something else than what a file says of itself."""
+    if not checkpoint.architecture:
+        return
+    said = told(checkpoint, read_architecture(checkpoint.shapes, checkpoint.implies))
+    if said is None:
+        return
+    faults = contradictions(*said, model, with_head)
+    if faults:
+        name, arguments = said
+        listed = ''.join(f', {k}={v!r}' for k, v in arguments.items())
+        raise CheckpointError(
+            f'it says of itself what this model is not: {"; ".join(faults)}. '
+            f'Use timm.create_model({name!r}{listed}), or load_checkpoint without a model.')

@@ -71,6 +71,7 @@ class CheckpointInfo:
         num_classes: Classes, 0 for a backbone alone.
         in_chans: Input channels.
         wrapper: Entry of a training checkpoint they were taken from ('state_dict_ema', ...), '' if none.
+        prefix: What stood before all names of the network, '' or with a dot at its end.
         left_out: What was left out, in words.
         assumed: What names and shapes do not tell and the file does not say, in words.
     """
@@ -82,6 +83,7 @@ class CheckpointInfo:
     num_classes: int
     in_chans: int
     wrapper: str = ''
+    prefix: str = ''
     left_out: List[str] = field(default_factory=list)
     assumed: List[str] = field(default_factory=list)
 
@@ -92,5 +94,7 @@ class CheckpointInfo:
         line += f'{self.num_classes} classes' if self.num_classes else 'no classifier'
         if self.wrapper:
             line += f', from {self.wrapper}'
+        if self.prefix:
+            line += f', under {self.prefix.rstrip(".")}'
         line += ''.join(f'; left out {what}' for what in self.left_out)
         return line + ''.join(f'; assumed {what}' for what in self.assumed)

@@ -3,30 +3,30 @@
     model = load_checkpoint('Res2Net50_vd_26w_4s_pretrained.pdparams')
     print(model.checkpoint_info)  # PaddleClas layout -> res2net50_vd_26w_4s_custom, 25.7 M parameters, 1000 classes
 
-`checkpoint_filter_fn` is the same for timm's builder, so that `timm.create_model(..., pretrained=True)`,
-`pretrained_cfg_overlay=dict(file=...)`, `checkpoint_path=...` and `--initial-checkpoint` take any of them.
+`building` does the same inside `timm.create_model`.
 """
+import dataclasses
 import logging
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
 import timm
-import torch
 from torch import nn
 
-from ..model.cifar import Res2NetCifar
-from ..model.data_cfg import SOURCE_KEYS, Origin, for_channels
+from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, Origin, for_channels
+from ..model.networks import Network
 from ..model.variants import VARIANTS, variant_of
 from ..model.wrappers import unwrapped
-from .architecture import Architecture, read_architecture
+from .architecture import read_architecture
 from .checking import check
 from .checkpoint import Checkpoint, CheckpointError, CheckpointInfo
 from .layouts import rename
 from .matching import HEAD, complete, match
-from .reading import as_tensors, read_checkpoint, unwrap
+from .own_word import taken_for_granted, told
+from .reading import read_checkpoint
 
-__all__ = ['checkpoint_filter_fn', 'inspect_checkpoint', 'load_checkpoint']
+__all__ = ['inspect_checkpoint', 'load_checkpoint']
 
 _logger = logging.getLogger(__name__)
 
@@ -36,21 +36,26 @@ def load_checkpoint(
         model: Optional[nn.Module] = None,
         variant: Optional[str] = None,
         use_ema: bool = True,
+        prefix: Optional[str] = None,
+        entry: Optional[str] = None,
         **kwargs,
 ) -> nn.Module:
     """Load weights of any known layout, into a model that is built for them or into a given one.
 
     The layout is recognised from the names of the weights, the architecture from names and shapes. What has no weights
-    (activation, strides, ...) is taken from the registered variant that fits, from the file where it says so (a folder
-    with config.json, timm's training checkpoints), or from `kwargs`. In particular weights of PaddleClas under our own
-    names cannot be told from official ones: name their `variant`.
+    (activation, strides, ...) is taken from the file where it says so (a folder with config.json, timm's training
+    checkpoints), from `kwargs`, or from the registered variant that fits, which `checkpoint_info.assumed` then says. In
+    particular weights of PaddleClas under our own names cannot be told from official ones: name their `variant`.
 
     Args:
         path: .pth, .pt, .bin, .tar, .safetensors or .pdparams, or a folder with model.safetensors and config.json.
         model: Loaded in place if given, possibly compiled or inside DistributedDataParallel, else one is built.
         variant: Registered variant to build, if it is not the one that would be recognised.
         use_ema: Take the averaged weights of a training checkpoint where there are any.
-        **kwargs: Arguments for `timm.create_model`, which win over the recognised ones.
+        prefix: What stands before the names of the network, where there are several ('student.').
+        entry: Entry of the file that holds the network, where several do ('teacher').
+        **kwargs: Arguments for `timm.create_model`, which win over the recognised ones. With another `num_classes` the
+            classifier is new, with another `in_chans` the first convolution is adapted, as by `pretrained=True`.
 
     Returns:
         The model, with what was recognised as its `checkpoint_info`.
@@ -62,70 +67,53 @@ def load_checkpoint(
     """
     if model is not None and (variant is not None or kwargs):
         raise TypeError('load_checkpoint takes either a model, or a variant and arguments to build one from.')
-    return load_read(read_checkpoint(path, use_ema), model, variant, **kwargs)
+    return load_read(read_checkpoint(path, use_ema, entry), model, variant, prefix, **kwargs)
 
 
 def load_read(
         checkpoint: Checkpoint,
         model: Optional[nn.Module] = None,
         variant: Optional[str] = None,
+        prefix: Optional[str] = None,
         **kwargs,
 ) -> nn.Module:
     """`load_checkpoint` of a file that has been read."""
     network: Any = unwrapped(model)
     with _naming(checkpoint.path):
-        checkpoint = rename(checkpoint)
+        checkpoint = rename(checkpoint, prefix)
         if network is None:
             info = _recognise(checkpoint, variant)
             network = _build(checkpoint, info, kwargs)
         else:
             info = _describe_given(checkpoint, network)
-        check(checkpoint, network)
-    network.load_state_dict(checkpoint.state)
+            check(checkpoint, network)
+            network.load_state_dict(checkpoint.state)
+            _forget_other_weights(checkpoint, network)
     network.checkpoint_info = info
-    if model is None:
-        network.origin = Origin.of(network, checkpoint.path)
-    _logger.log(logging.WARNING if info.assumed else logging.INFO, f'{checkpoint.path}: {info}')
+    told_more = info.assumed or any(what.startswith('parts ') for what in info.left_out)
+    _logger.log(logging.WARNING if told_more else logging.INFO, f'{checkpoint.path}: {info}')
     return network if model is None else model
 
 
-def inspect_checkpoint(path: Union[str, Path], use_ema: bool = True) -> CheckpointInfo:
+def inspect_checkpoint(
+        path: Union[str, Path],
+        use_ema: bool = True,
+        prefix: Optional[str] = None,
+        entry: Optional[str] = None,
+) -> CheckpointInfo:
     """Say what is in a checkpoint, without building a model.
 
     Args:
         path: File or folder, see `load_checkpoint`.
         use_ema: Look at the averaged weights of a training checkpoint where there are any.
+        prefix, entry: See `load_checkpoint`.
 
     Raises:
         FileNotFoundError, CheckpointError: As `load_checkpoint`.
     """
-    checkpoint = read_checkpoint(path, use_ema)
+    checkpoint = read_checkpoint(path, use_ema, entry)
     with _naming(path):
-        return _recognise(rename(checkpoint), None)
-
-
-def checkpoint_filter_fn(state_dict: Dict[str, Any], model: nn.Module) -> Dict[str, torch.Tensor]:
-    """Turn weights of any known layout into the names of `model`, for timm's builder.
-
-    The classifier and the first convolution may differ in shape: timm adapts them to `num_classes` and `in_chans`.
-    Weights of PaddleClas under our own names, as this package saves them, cannot be told from official ones: load those
-    into the variant that they were saved from.
-
-    Args:
-        state_dict: Name -> tensor, possibly wrapped as a training checkpoint.
-        model: `Res2Net`, `Res2NetCifar` or `Res2NetDla`.
-
-    Raises:
-        CheckpointError: The weights do not fit `model`; the message lists what differs.
-    """
-    checkpoint = rename(Checkpoint('', as_tensors(unwrap(state_dict)[0])))
-    cfg = getattr(model, 'pretrained_cfg', None) or {}
-    adaptable: List[str] = []
-    for key in ('first_conv', 'classifier'):
-        names = cfg.get(key) or ()
-        adaptable += [names] if isinstance(names, str) else list(names)
-    check(checkpoint, model, adaptable)
-    return checkpoint.state
+        return _recognise(rename(checkpoint, prefix), None)
 
 
 @contextmanager
@@ -139,11 +127,12 @@ def _naming(path: Union[str, Path]) -> Iterator[None]:
 
 def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo:
     """Variant and arguments, from names and shapes and from what the file says of itself; or of the given variant."""
-    found = read_architecture(checkpoint.shapes, checkpoint.first_block)
+    found = read_architecture(checkpoint.shapes, checkpoint.implies)
     assumed: List[str] = []
     if variant is None:
-        name, model_args = match(found, (checkpoint.architecture, checkpoint.model_args))
-        assumed = _assumed(checkpoint, found, name, model_args)
+        said = told(checkpoint, found)
+        name, model_args = said or match(found)
+        assumed = taken_for_granted(checkpoint, found, name, model_args, said is not None)
     else:
         name = variant_of(variant)
         if not name:
@@ -153,27 +142,17 @@ def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo
     return _info(checkpoint, name, model_args, found.arguments['num_classes'], found.arguments['in_chans'], assumed)
 
 
-def _assumed(checkpoint: Checkpoint, found: Architecture, name: str, model_args: Dict[str, Any]) -> List[str]:
-    """What neither names and shapes nor the file tell, in words."""
-    assumed = []
-    if ':' in checkpoint.architecture:
-        assumed.append(
-            f'what has no weights (strides, activation) to be as in {name}: it was trained as '
-            f'{checkpoint.architecture}, which is not here; load that, or give variant= and arguments')
-    elif not checkpoint.architecture and found.cls is Res2NetCifar and set(model_args) - set(HEAD):
-        stride = complete(*VARIANTS[name][:2])['stem_stride']
-        assumed.append(f'stem_stride={model_args.get("stem_stride", stride)}, which no weight tells')
-    if found.arguments.get('norm_layer') and 'norm_layer' not in checkpoint.model_args:
-        assumed.append('a group norm, as nothing but the absence of running statistics tells: give norm_layer=')
-    return assumed
-
-
 def _build(checkpoint: Checkpoint, info: CheckpointInfo, kwargs: Dict[str, Any]) -> Any:
-    """The network that was recognised; its cfg describes the weights that it is to have."""
-    network: Any = timm.create_model(info.architecture, **{**info.model_args, **kwargs})
+    """The network that was recognised, with the weights, as timm's builder makes it; its cfg describes the weights."""
+    file = dataclasses.replace(checkpoint, architecture='', model_args={})  # recognised; what the caller says wins
+    network: Any = timm.create_model(info.architecture, pretrained=True, **{
+        **info.model_args, **kwargs, 'pretrained_cfg_overlay': {**kwargs.get('pretrained_cfg_overlay', {}), 'file': file}})
     cfg = {k: v for k, v in network.pretrained_cfg.items() if k not in (*SOURCE_KEYS, 'tag')}
-    cfg.update(num_classes=info.num_classes, license='unknown')
-    network.pretrained_cfg = network.default_cfg = for_channels({**cfg, **checkpoint.cfg}, info.in_chans)
+    cfg = for_channels({**cfg, **checkpoint.cfg}, getattr(network, 'in_chans', info.in_chans))
+    cfg['license'] = cfg.get('license') or 'unknown'
+    network.pretrained_cfg = network.default_cfg = cfg
+    if isinstance(network, Network):
+        network.origin = Origin.of(network, checkpoint.path)
     return network
 
 
@@ -182,7 +161,15 @@ def _describe_given(checkpoint: Checkpoint, network: Any) -> CheckpointInfo:
     cfg = getattr(network, 'pretrained_cfg', None) or {}
     return _info(
         checkpoint, cfg.get('architecture', type(network).__name__), getattr(network, 'model_args', {}),
-        network.num_classes, network.in_chans, [])
+        network.num_classes, network.in_chans, list(checkpoint.assumed))
+
+
+def _forget_other_weights(checkpoint: Checkpoint, network: Any) -> None:
+    """What a model's cfg says of weights is said of these from now on."""
+    if getattr(network, 'pretrained_cfg', None):
+        network.pretrained_cfg.update(
+            {k: checkpoint.cfg.get(k) for k in OF_THE_WEIGHTS}, num_classes=network.num_classes)
+        network.origin = Origin.of(network, checkpoint.path)
 
 
 def _info(
@@ -195,4 +182,4 @@ def _info(
 ) -> CheckpointInfo:
     return CheckpointInfo(
         checkpoint.path, checkpoint.layout, name, model_args, checkpoint.num_parameters, num_classes, in_chans,
-        checkpoint.wrapper, list(checkpoint.left_out), assumed)
+        checkpoint.wrapper, checkpoint.prefix, list(checkpoint.left_out), assumed)

@@ -1,8 +1,12 @@
 """Which registered variant a network is, and in which arguments it differs from it."""
 import dataclasses
+import inspect
 import math
 from fractions import Fraction
-from typing import Any, Dict, List, Mapping, Tuple, Type
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+
+import timm
+from timm.models import build_model_with_cfg
 
 from ..model.arguments import check_width
 from ..model.dla import Res2NetDla
@@ -12,6 +16,10 @@ from .architecture import Architecture, squeezes_by
 from .checkpoint import CheckpointError
 
 HEAD = ('num_classes', 'in_chans', 'global_pool')  # how a variant is used, not what it is
+# arguments of timm's that say where a model lives or how it is loaded or wrapped, not what it is
+RUNTIME = {
+    *inspect.signature(timm.create_model).parameters, *inspect.signature(build_model_with_cfg).parameters,
+    'device', 'dtype', 'features_only', 'out_indices', 'feature_cls', 'pretrained_model_args'}
 
 
 def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]:
@@ -73,13 +81,15 @@ def matches(
         return False
     full, own = complete(cls, arguments), complete(cls, found.arguments)
     if visible_only:
+        if any(full[k] != own[k] for k in found.implied):
+            return False
         for args in (full, own):
             # one group is convolved in every form
             args['first_block'] = args['scale'] > 1 and args['first_block'] == 'parallel_conv'
             args['norm_layer'] = args.get('norm_layer') == 'batchnorm2d'
         if found.squeezes and full['attn_layer'] == 'se' and squeezes_by(full['rd_ratio'], found.squeezes):
             own['rd_ratio'] = full['rd_ratio']
-    return all(full[k] == own[k] for k in in_weights(cls)) and fits(found, full['base_width'])
+    return all(full[k] == own[k] for k in {*in_weights(cls), *found.implied}) and fits(found, full['base_width'])
 
 
 def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, Any]:
@@ -89,9 +99,9 @@ def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, An
     """
     full, own = complete(found.cls, arguments), complete(found.cls, found.arguments)
     if full['channels'] == own['channels']:
-        told = {*in_weights(found.cls), *HEAD}
+        told = {*in_weights(found.cls), *HEAD, *found.implied}
         own.update({k: v for k, v in full.items() if k not in told})
-    if own['first_block'] != 'paddle' and 'parallel_conv' not in (full['first_block'], own['first_block']):
+    if 'first_block' not in found.implied and 'parallel_conv' not in (full['first_block'], own['first_block']):
         own['first_block'] = full['first_block']
     result = {k: v for k, v in own.items() if k != 'base_width' and v != full[k]}
     if not fits(found, full['base_width']):
@@ -99,47 +109,43 @@ def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, An
     return result
 
 
-def match(found: Architecture, hint: Tuple[str, Mapping[str, Any]] = ('', {})) -> Tuple[str, Dict[str, Any]]:
+def match(found: Architecture) -> Tuple[str, Dict[str, Any]]:
     """The registered variant of a recognised network, and the arguments in which it differs from the variant.
 
-    Args:
-        hint: Variant and arguments that come with the weights; taken where names and shapes do not contradict them,
-            since they also tell what has no weights.
-
     Raises:
-        CheckpointError: The arguments of the hint cannot be used, or no arguments make such a network.
+        CheckpointError: No arguments make such a network.
     """
-    name = variant_of(hint[0])
-    if name:
-        try:
-            arguments = _as_hinted(found, name, hint[1])
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f'what it says of its architecture cannot be used: {error}') from error
-        if arguments is not None:
-            return name, arguments
     names = sorted(VARIANTS, key=lambda name: name == FREE_FORM)
+    implied = {k: found.arguments[k] for k in found.implied}
     candidates: List[Tuple[str, Dict[str, Any]]] = []
-    for name in names:
-        cls, arguments = VARIANTS[name][:2]
-        if matches(found, cls, arguments):
-            return name, differing(found, arguments)
-        if cls is found.cls and (name == FREE_FORM or cls is not Res2Net):
-            candidates.append((name, arguments))
+    for given in ({}, implied):
+        for name in names:
+            cls, arguments = VARIANTS[name][:2]
+            if matches(found, cls, {**arguments, **given}):
+                return name, differing(found, arguments)
+            if cls is found.cls and (name == FREE_FORM or cls is not Res2Net):
+                candidates.append((name, arguments))
     return min(((n, differing(found, a)) for n, a in candidates), key=lambda candidate: len(candidate[1]))
 
 
-def _as_hinted(found: Architecture, name: str, hint: Mapping[str, Any]) -> Any:
-    """The arguments of a hint, with the head of the file; None where the file contradicts it."""
+def match_as(found: Architecture, name: str, given: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """The arguments of a variant that a file gives of itself, with the head that its weights have.
+
+    Returns:
+        The arguments in which the network differs from the variant; None where names and shapes contradict them.
+
+    Raises:
+        TypeError, ValueError: The variant cannot have such arguments.
+    """
     cls, defaults = VARIANTS[name][:2]
     known = complete(cls, {})
-    given = {k: v for k, v in hint.items() if k in known or k == 'depth'}
+    given = {k: v for k, v in given.items() if k not in RUNTIME}
     given['num_classes'] = found.arguments['num_classes']  # a pool may be impossible with the variant's
     arguments = with_arguments(name, given)
     full = complete(cls, arguments)
     if 'norm_layer' in found.arguments and full['norm_layer'] != 'batchnorm2d':  # which one the weights do not tell
         found = dataclasses.replace(found, arguments={**found.arguments, 'norm_layer': full['norm_layer']})
-    paddle_lost = found.arguments['first_block'] == 'paddle' != full['first_block']
-    if paddle_lost or not matches(found, cls, arguments, visible_only=True):
+    if not matches(found, cls, arguments, visible_only=True):
         return None
     head = {k: v for k, v in complete(cls, found.arguments).items() if k in HEAD}
     given = {k: v for k, v in given.items() if k not in HEAD or k == 'global_pool'}

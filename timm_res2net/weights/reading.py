@@ -11,13 +11,14 @@
 The kind is read off the first bytes, not off the name: published files carry every suffix.
 """
 import argparse
+import dataclasses
 import json
 import pickle
 import re
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -26,12 +27,13 @@ import yaml
 from ..model.data_cfg import OF_THE_WEIGHTS, read_config
 from .checkpoint import Checkpoint, CheckpointError
 from .unpickle import UnsafePickleError, load_numpy_pickle
+from .unwrapping import unwrap
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
 _TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
 _WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model_best.pth.tar', 'last.pth.tar')
-_AVERAGED = ('state_dict_ema', 'model_ema')
-_PLAIN = ('state_dict', 'model')
+_ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')
+_LISTED = 6
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
 
 
@@ -106,25 +108,14 @@ def load_file(path: Union[str, Path]) -> Any:
         raise CheckpointError(f'{path}: truncated or damaged, it cannot be read ({reason}).') from error
 
 
-def unwrap(content: Any, use_ema: bool = True) -> Tuple[Dict[str, Any], str]:
-    """Take the weights out of a training checkpoint: the averaged ones first, as timm does.
+def as_tensors(state: Dict[Any, Any]) -> Tuple[Dict[str, torch.Tensor], List[str]]:
+    """Check that every weight is a plain tensor of its own, and turn arrays into tensors.
 
     Returns:
-        Name -> value, and the name of the entry it was found in, '' if `content` is itself the state dict.
+        Name -> tensor, and the names of the entries that are no weights.
     """
-    wrapper = ''
-    for name in (_AVERAGED if use_ema else ()) + _PLAIN:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content, wrapper = content[name], name
-            break
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(f'it holds {type(content).__name__} instead of named weights.')
-    return dict(content), wrapper
-
-
-def as_tensors(state: Dict[Any, Any]) -> Dict[str, torch.Tensor]:
-    """Check that every entry is a plain tensor of its own, and turn arrays into tensors."""
     tensors: Dict[str, torch.Tensor] = {}
+    others: List[str] = []
     seen: Dict[Any, str] = {}
     for name, value in state.items():
         if name == _PADDLE_NAMES:
@@ -134,14 +125,19 @@ def as_tensors(state: Dict[Any, Any]) -> Dict[str, torch.Tensor]:
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(value)
         if not isinstance(value, torch.Tensor):
-            raise CheckpointError(f'{name} is {type(value).__name__}, not a tensor.')
+            if name.rpartition('.')[2] in _ENTRIES:
+                raise CheckpointError(f'{name} is {type(value).__name__}, not a tensor.')
+            others.append(name)
+            continue
         if value.layout is not torch.strided or value.is_quantized:
             raise CheckpointError(f'{name} is a sparse or quantized tensor, not a plain one.')
         value = value.detach()
         if not value.is_meta and value.numel() > 1:
             _check_memory(name, value, seen)
         tensors[name] = value
-    return tensors
+    if not tensors:
+        raise CheckpointError('it holds no tensors.')
+    return tensors, others
 
 
 def _check_memory(name: str, value: torch.Tensor, seen: Dict[int, str]) -> None:
@@ -208,12 +204,13 @@ def _described(
     return name, model_args, {}
 
 
-def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> Checkpoint:
+def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optional[str] = None) -> Checkpoint:
     """Read a file or a folder.
 
     Args:
         path: See the table at the top of this file.
         use_ema: Take the averaged weights of a training checkpoint where there are any.
+        entry: Of the weights, where a file holds several.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -230,9 +227,22 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True) -> Checkpoint:
             config = _json(path / 'config.json')
     content = load_file(file)
     try:
-        state, wrapper = unwrap(content, use_ema)
-        state = as_tensors(state)
+        checkpoint = checkpoint_of(content, use_ema, entry)
     except CheckpointError as error:
         raise CheckpointError(f'{file}: {error}') from None
     training = _training(content, file.parent)
-    return Checkpoint(str(path), state, wrapper, *_described(training, config), training=training)
+    name, arguments, cfg = _described(training, config)
+    return dataclasses.replace(
+        checkpoint, path=str(path), architecture=name, model_args=arguments, cfg=cfg, training=training)
+
+
+def checkpoint_of(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> Checkpoint:
+    """The weights of what a file holds, which says nothing else of itself.
+
+    Raises:
+        CheckpointError: See `unwrap` and `as_tensors`.
+    """
+    state, wrapper = unwrap(content, use_ema, entry)
+    tensors, others = as_tensors(state)
+    left_out = (f'entries that are no weights: {", ".join(others[:_LISTED])}',) if others else ()
+    return Checkpoint('', tensors, wrapper, left_out=left_out)

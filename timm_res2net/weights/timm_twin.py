@@ -1,21 +1,24 @@
-"""Our networks out to others: timm's own names, timm's own architectures.
+"""The same network in timm and here: under timm's own names, as timm's own architecture.
 
     to_timm(model)                     state dict under timm's names
     timm_architecture(model)           'res2net50_26w_4s', or None if timm has no such network
+    from_timm('resnetaa50', {}, ...)   variant and arguments of ours that are timm's network
 """
 import copy
-from typing import Any, Dict, Optional, cast
+import dataclasses
+from typing import Any, Dict, Mapping, Optional, Tuple, cast
 
 import timm
 import torch
 from torch import nn
 
+from ..model.layers import layer_name
 from ..model.variants import VARIANTS
 from ..model.wrappers import unwrapped
-from .architecture import read_architecture
+from .architecture import Architecture, read_architecture
 from .checkpoint import Checkpoint, CheckpointError
 from .layouts import rename, resnet
-from .matching import match
+from .matching import complete, match
 
 __all__ = ['timm_architecture', 'to_timm']
 
@@ -70,8 +73,7 @@ def _same_network(model: Any, other: Any) -> bool:
             value.uniform_(0.5, 1.0, generator=generator)
             if name.endswith(('bias', 'running_mean')):
                 value.sub_(0.75)
-    other = other.to_empty(device='cpu').eval()
-    other.load_state_dict(to_timm(model))
+    other.eval().load_state_dict(to_timm(model))
     x = torch.randn(1, model.in_chans, 64, 64, generator=generator)
     y, y_other = model.forward_features(x), other.forward_features(x)
     if y.shape != y_other.shape or (y - y_other).abs().max() > 1e-4 * y.abs().max():
@@ -89,7 +91,8 @@ def timm_architecture(model: nn.Module) -> Optional[str]:
     model = unwrapped(model)
     for name in _candidates(model):
         other = _create_timm(name, model, device='meta')
-        if other is not None and _shapes(to_timm(model)) == _shapes(other.state_dict()) and _same_network(model, other):
+        if other is not None and _shapes(to_timm(model)) == _shapes(other.state_dict()) and _same_network(
+                model, _create_timm(name, model)):
             return name
     return None
 
@@ -107,3 +110,54 @@ def _create_timm(name: str, model: Any, **kwargs) -> Optional[nn.Module]:
         return timm.create_model(name, **arguments, **kwargs)
     except (TypeError, ValueError):  # an architecture with other arguments than ResNet's
         return None
+
+
+def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> Tuple[str, Dict[str, Any]]:
+    """Variant and arguments of ours that compute what a network of timm's computes.
+
+    Names and shapes tell most of it; activation, anti-aliasing, pooling and dilation are read off timm's network, and
+    what this leaves open shows in the outputs, which are compared under random weights.
+
+    Args:
+        name: Architecture of timm.
+        arguments: Beside those of the head.
+        found: What was read off the weights.
+
+    Raises:
+        CheckpointError: timm cannot build it, its weights are not those of the file, or there is no such network here.
+    """
+    shown = f"timm's {name}" + (f'({", ".join(f"{k}={v!r}" for k, v in arguments.items())})' if arguments else '')
+    head = {k: found.arguments[k] for k in ('num_classes', 'in_chans')}
+    try:
+        theirs: Any = timm.create_model(name, device='meta', **head, **arguments)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise CheckpointError(f'it says it is {shown}, which timm cannot build: {error}') from error
+    refused = CheckpointError(
+        f'it says it is {shown}, which computes something that no network of this package does: load it with timm.')
+    if not isinstance(theirs, timm.models.ResNet):
+        raise refused
+    told = _told(theirs, 'norm_layer' in found.arguments)
+    try:
+        variant, ours = match(dataclasses.replace(found, arguments={**found.arguments, **told}))
+        full = complete(VARIANTS[variant].cls, VARIANTS[variant].arguments)
+        ours = {**{k: v for k, v in ours.items() if k not in told}, **{k: v for k, v in told.items() if v != full[k]}}
+        model: Any = timm.create_model(variant, device='meta', **ours)
+    except (CheckpointError, TypeError, ValueError):
+        raise refused from None
+    if _shapes(to_timm(model)) != _shapes(theirs.state_dict()):
+        raise CheckpointError(f'it says it is {shown}, and its weights are of another network ({variant}).')
+    if not _same_network(timm.create_model(variant, **ours), timm.create_model(name, **head, **arguments)):
+        raise refused
+    return variant, ours
+
+
+def _told(theirs: Any, has_other_norm: bool) -> Dict[str, Any]:
+    """Arguments of a ResNet of timm's that no weight tells."""
+    aa = getattr(theirs.layer2[0], 'aa', None)
+    told = dict(
+        act_layer=layer_name('act_layer', type(theirs.act1)),
+        aa_layer=None if aa is None or isinstance(aa, nn.Identity) else layer_name('aa_layer', type(aa)),
+        global_pool=_pool(theirs) if isinstance(theirs.global_pool, nn.Module) else 'avg',
+        output_stride=theirs.feature_info[-1]['reduction'],
+    )
+    return {**told, 'norm_layer': layer_name('norm_layer', type(theirs.bn1))} if has_other_norm else told

@@ -33,6 +33,7 @@ LAYOUTS = (  # the first whose sign it is
     paddleclas.LAYOUT, paddledetection.LAYOUT, detectron2.LAYOUT, holocron.LAYOUT, mindcv.LAYOUT, mmpretrain.LAYOUT,
     mmdetection.LAYOUT, NATIVE)
 DETAILS = (resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
+ANCHORS = tuple({layout.anchor for layout in (*LAYOUTS, *DETAILS)})
 
 # top-level names of our networks, and those that could be a part of another one's trunk: they are not left out
 _TRUNK = re.compile(r'(?:base_layer|fc|conv|bn|norm|stem|layer|level|stage|block|res|pool|maxpool|features)\d*(?:_\d+)?')
@@ -54,11 +55,11 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
             networks and no prefix.
     """
     state, left_out = without_wrappers(checkpoint.state)
-    found = find_network(state, [layout.anchor for layout in (*LAYOUTS, *DETAILS)], prefix)
+    found = find_network(state, ANCHORS, prefix)
     refuse_other_kinds(found.state)
     layout = next(layout for layout in LAYOUTS if layout.is_sign(found))
     renamed = layout.to_ours(found)
-    left_out += renamed.left_out
+    left_out = [*checkpoint.left_out, *left_out, *renamed.left_out]
     state, name = renamed.state, layout.name
     for detail in DETAILS:
         if detail.is_sign(Found(state)):

@@ -12,6 +12,11 @@ _NO_WEIGHTS = re.compile(r'(?:^|\.)(?:n_averaged|total_ops|total_params)$')
 _LISTED = 6
 
 
+def plain_name(name: str) -> str:
+    """A name without what torch puts around modules."""
+    return _WRAPPERS.sub('', name)
+
+
 def without_wrappers(state: State) -> Tuple[State, List[str]]:
     """Take what torch's wrappers add out of names, and the entries that are no weights out of the state.
 
@@ -24,7 +29,7 @@ def without_wrappers(state: State) -> Tuple[State, List[str]]:
         if match := _NO_WEIGHTS.search(name):
             dropped.add(match[0].lstrip('.'))
             continue
-        new = _WRAPPERS.sub('', name)
+        new = plain_name(name)
         if new in kept:
             raise CheckpointError(f'{name} and another name are both {new} without what torch has put around them.')
         kept[new] = value

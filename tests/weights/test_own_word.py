@@ -1,0 +1,169 @@
+"""What a file says of its own architecture: honoured, refused where it contradicts, and said where it is missing."""
+import argparse
+
+import pytest
+import timm
+import torch
+from timm.utils import CheckpointSaver
+
+import timm_res2net
+from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
+
+TINY = dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 40), num_classes=3)
+FAMILY = timm.list_models(module='resnet') + timm.list_models(module='res2net')
+
+
+def trained(folder, model, arch, **args):
+    """A checkpoint as timm's train.py leaves it."""
+    saver = CheckpointSaver(
+        model, torch.optim.SGD(model.parameters(), 0.1), argparse.Namespace(model=arch, **args),
+        checkpoint_dir=str(folder), recovery_dir=str(folder))
+    saver.save_checkpoint(0, 1.)
+    return folder / 'last.pth.tar'
+
+
+def randomized(model):
+    """Weights under which every difference shows: no norm is zero, nothing is negligible."""
+    generator = torch.Generator().manual_seed(0)
+    for name, value in model.state_dict().items():
+        if value.ndim > 1:
+            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+        elif value.is_floating_point():
+            value.uniform_(0.5, 1, generator=generator)
+            if name.endswith(('bias', 'running_mean')):
+                value.sub_(0.75)
+    return model.eval()
+
+
+def files(model, name, folder, **arguments):
+    """The same network as a folder of timm's, as a training checkpoint of timm's, and as weights alone."""
+    timm.models.save_for_hf(model, folder / 'folder', model_args=arguments)
+    torch.save(model.state_dict(), folder / 'bare.pth')
+    return {'folder': folder / 'folder', 'training': trained(folder, model, name, model_kwargs=arguments),
+            'bare': folder / 'bare.pth'}
+
+
+@torch.no_grad()
+def relative_error(a, b, size=64):
+    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    a, b = a.eval()(x), b.eval()(x)
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def follow(name, folder, **arguments):
+    """What comes of each kind of file: 'equal', 'refused' or what was assumed."""
+    theirs = randomized(timm.create_model(name, num_classes=3, **arguments))
+    ends, infos = {}, {}
+    for kind, path in files(theirs, name, folder, **arguments).items():
+        try:
+            infos[kind] = inspect_checkpoint(path)
+            if kind == 'training' and 'folder' in infos:  # the same network, by the same words
+                same = all(getattr(infos['folder'], k) == getattr(infos[kind], k) for k in ('architecture', 'model_args'))
+                ends[kind] = ends['folder'] if same else 'another'
+                continue
+            equal = relative_error(load_checkpoint(path), theirs) < 1e-5
+            ends[kind] = 'equal' if equal else '; '.join(infos[kind].assumed)
+        except CheckpointError as error:
+            assert str(path) in str(error)
+            ends[kind] = 'refused'
+    return ends
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FAMILY)
+def test_every_resnet_of_timms_is_itself_or_refused(name, tmp_path):
+    ends = follow(name, tmp_path)
+    assert ends['folder'] in ('equal', 'refused') and ends['training'] == ends['folder']
+    assert ends['bare'] in ('equal', 'refused') or 'no weight tells' in ends['bare']
+
+
+@pytest.mark.parametrize('name, arguments, end', [
+    ('resnet26d', {}, 'equal'),
+    ('resnetaa50', {}, 'equal'),
+    ('resnetblur50d', {}, 'equal'),
+    ('resnet26', dict(output_stride=8), 'equal'),
+    ('seresnext26d_32x4d', dict(global_pool='max'), 'equal'),
+    ('resnet26', dict(block_reduce_first=2), 'refused'),
+    ('resnet18', {}, 'refused'),
+])
+def test_a_network_of_timms_is_what_its_file_says(name, arguments, end, tmp_path):
+    ends = follow(name, tmp_path, **arguments)
+    assert ends['folder'] == ends['training'] == end
+    assert ends['bare'] in ('equal', 'refused') or 'no weight tells' in ends['bare']
+
+
+@pytest.mark.parametrize('arguments', [
+    dict(first_block='paddle'), dict(stride_position='conv1'), dict(act_layer='silu'), dict(aa_layer='blur'),
+    dict(output_stride=8), dict(output_stride=16, exact_dilation=True), dict(global_pool='max')])
+def test_what_a_file_says_is_taken_and_never_put_into_another_network(arguments, tmp_path):
+    model = randomized(timm.create_model('res2net_custom', **TINY, **arguments))
+    ours = timm_res2net.save_folder(model, tmp_path / 'ours')
+    others = dict(trained=trained(tmp_path, model, 'res2net_custom', model_kwargs={**TINY, **arguments}), ours=ours)
+    plain = timm.create_model('res2net_custom', **TINY)
+    before = {k: v.clone() for k, v in plain.state_dict().items()}
+    for file in others.values():
+        loaded = load_checkpoint(file)
+        assert relative_error(loaded, model) == 0 and not loaded.checkpoint_info.assumed
+        name, value = next(iter(arguments.items()))
+        for way in (
+                lambda file=file: load_checkpoint(file, plain),
+                lambda file=file: timm.create_model('res2net_custom', **TINY, checkpoint_path=str(file)),
+                lambda file=file: timm.create_model(
+                    'res2net_custom', **TINY, pretrained=True, pretrained_cfg_overlay=dict(file=str(file)))):
+            with pytest.raises(CheckpointError) as caught:
+                way()
+            assert f'{name}={value!r} it says' in str(caught.value) and 'has the model' in str(caught.value)
+            assert str(file) in str(caught.value)
+        same = timm.create_model('res2net_custom', **TINY, **arguments, checkpoint_path=str(file))
+        assert relative_error(same, model) == 0
+    assert all(torch.equal(v, before[k]) for k, v in plain.state_dict().items())
+
+
+def test_strided_weights_may_be_used_dilated(tmp_path):
+    model = randomized(timm.create_model('res2net_custom', **TINY))
+    folder = timm_res2net.save_folder(model, tmp_path / 'ours')
+    dilated = load_checkpoint(folder, timm.create_model('res2net_custom', **TINY, output_stride=8, exact_dilation=True))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        strided, dense = model.forward_features(x), dilated.eval().forward_features(x)[:, :, ::4, ::4]
+    torch.testing.assert_close(dense, strided, rtol=1e-4, atol=1e-5)
+
+
+def test_a_pool_is_the_weights_only_where_their_classifier_is_used(tmp_path):
+    model = timm.create_model('res2net_custom', **TINY, global_pool='max')
+    folder = timm_res2net.save_folder(model, tmp_path / 'ours')
+    timm.create_model(
+        'res2net_custom', **{**TINY, 'num_classes': 7}, pretrained=True, pretrained_cfg_overlay=dict(file=str(folder)))
+    headless = timm_res2net.save_folder(
+        timm.create_model('res2net_custom', **{**TINY, 'num_classes': 0}, global_pool='catavgmax'), tmp_path / 'no_head')
+    assert load_checkpoint(headless).global_pool.pool_type == 'catavgmax'
+
+
+@pytest.mark.parametrize('said, match', [
+    (dict(architecture='res2net50_26w_4s_custom', model_args={}), 'it says it is res2net50_26w_4s_custom, .*layers=.*variant='),
+    (dict(architecture='res2net_custom', model_args=dict(scale=8)), r'res2net_custom\(scale=8\).*scale=4'),
+    (dict(architecture='res2net_custom', model_args={**TINY, 'depth': 51, 'layers': None}), 'depth=51'),
+    (dict(architecture='res2net_custom', model_args=dict(bogus=1)), "no argument 'bogus'"),
+    (dict(architecture='resnet26'), "timm's resnet26.*another network"),
+    (dict(architecture='resnet26', model_args=dict(bogus=1)), 'bogus'),
+    (dict(architecture='vit_tiny_patch16_224'), "timm's vit_tiny_patch16_224"),
+])
+def test_a_file_that_contradicts_itself_is_refused(said, match, tmp_path):
+    import json
+    folder = timm_res2net.save_folder(timm.create_model('res2net_custom', **TINY), tmp_path / 'folder')
+    config = json.loads((folder / 'config.json').read_text())
+    (folder / 'config.json').write_text(json.dumps({**config, **said}))
+    with pytest.raises(CheckpointError, match=match) as caught:
+        load_checkpoint(folder)
+    assert str(folder) in str(caught.value) and '\n' not in str(caught.value)
+    variant = load_checkpoint(folder, variant='res2net_custom', **{k: v for k, v in TINY.items() if k != 'num_classes'})
+    assert variant.num_classes == 3
+
+
+def test_what_nothing_tells_is_said_in_one_line(tmp_path):
+    for name, said in (('test_res2net_custom', 'first block'), ('res2net23_32w_4s_cifar_custom', 'stem_stride=2')):
+        torch.save(timm.create_model(name).state_dict(), tmp_path / 'bare.pth')
+        assumed, = load_checkpoint(tmp_path / 'bare.pth').checkpoint_info.assumed
+        assert said in assumed and name in assumed and 'no weight tells' in assumed
+    folder = timm_res2net.save_folder(timm.create_model('test_res2net_custom'), tmp_path / 'folder')
+    assert not load_checkpoint(folder).checkpoint_info.assumed

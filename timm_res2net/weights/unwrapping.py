@@ -1,0 +1,83 @@
+"""Which entry of a training checkpoint holds the weights: told by what the entries hold, not by what they are called.
+
+| content | taken |
+| --- | --- |
+| one dictionary that holds a network, however deep | it |
+| timm's `state_dict` and `state_dict_ema`, `model` and `model_ema` | the averaged one, as timm does |
+| several others (`teacher`, `student`) | none: the caller names the entry |
+"""
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+import numpy as np
+import torch
+
+from .checkpoint import CheckpointError
+from .layouts import ANCHORS
+from .layouts.network import plain_name, prefixes
+
+_AVERAGED = ('state_dict_ema', 'model_ema')
+_PLAIN = ('state_dict', 'model')
+_DEPTH = 6  # of dictionaries in dictionaries, far beyond what trainers write
+_LISTED = 8
+
+
+def unwrap(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> Tuple[Dict[Any, Any], str]:
+    """Take the weights out of whatever a file holds.
+
+    Args:
+        content: Of a file.
+        use_ema: Take the averaged weights of a checkpoint as timm writes it where there are any.
+        entry: Path of the entry that is meant, with dots between its names ('ema.module').
+
+    Returns:
+        Name -> value, and the path of the entry, '' if `content` is itself the state dict.
+
+    Raises:
+        CheckpointError: There is nothing like it, or there are several.
+    """
+    entries = dict(_states(content))
+    if entry is not None:
+        if entry not in entries:
+            raise CheckpointError(f'entry={entry!r}: there is none with weights of this name{_there(entries)}.')
+        return dict(entries[entry]), entry
+    networks = {path: state for path, state in entries.items() if _is_network(state)}
+    known = [*(_AVERAGED if use_ema else ()), *_PLAIN]
+    if len(networks) > 1 and not networks.keys() <= {*_AVERAGED, *_PLAIN}:
+        raise CheckpointError(
+            f'it holds {len(networks)} networks, name the entry of one (entry={next(iter(networks))!r})'
+            f'{_there(networks)}.')
+    chosen = networks or entries  # without a network what is wrong is said of what is there
+    path = next((p for p in (*known, '', *chosen) if p in chosen), None)
+    if path is None:
+        raise CheckpointError(f'it holds {_kind(content)} instead of named weights.')
+    return dict(chosen[path]), path
+
+
+def _states(content: Any) -> Iterable[Tuple[str, Dict[Any, Any]]]:
+    """All dictionaries that hold tensors or arrays, each under its path; nothing is looked at twice."""
+    level: List[Tuple[str, Any]] = [('', content)]
+    seen = set()
+    for _ in range(_DEPTH):
+        below: List[Tuple[str, Any]] = []
+        for path, value in level:
+            if not isinstance(value, dict) or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if any(isinstance(v, (torch.Tensor, np.ndarray)) for v in value.values()):
+                yield path, value
+            below += [(f'{path}.{k}' if path else k, v) for k, v in value.items() if isinstance(k, str)]
+        level = below
+
+
+def _is_network(state: Dict[Any, Any]) -> bool:
+    return bool(prefixes((plain_name(k) for k in state if isinstance(k, str)), ANCHORS))
+
+
+def _there(entries: Dict[str, Any]) -> str:
+    names = [repr(path) if path else 'the whole file' for path in entries]
+    more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
+    return f': {", ".join(names[:_LISTED])}{more}' if names else ''
+
+
+def _kind(content: Any) -> str:
+    return 'an empty dictionary' if content == {} and isinstance(content, dict) else type(content).__name__
