@@ -100,7 +100,6 @@ class Res2NetCifar(Network, ResNet):
             self.num_features, args.num_classes, pool_type=args.global_pool, **dd)
         self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
         self.init_weights(zero_init_last=args.zero_init_last)
-        self.arguments = args
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_chans, H, W) -> (B, num_features, H / output_stride, W / output_stride)."""

@@ -40,9 +40,15 @@ def load_mindspore(path: Union[str, Path]) -> Dict[str, torch.Tensor]:
     Every length is compared with what is left of the file before anything of that length is made.
 
     Raises:
-        CheckpointError: It is damaged, encrypted, or holds something else than tensors.
+        CheckpointError: It is damaged, encrypted, or holds something else than tensors; the message names the file.
     """
-    data = memoryview(Path(path).read_bytes())
+    try:
+        return _parsed(memoryview(Path(path).read_bytes()))
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from None
+
+
+def _parsed(data: memoryview) -> Dict[str, torch.Tensor]:
     if bytes(data[-17:-10]) == _CHECKSUM:
         data, checksum = data[:-17], int.from_bytes(data[-10:], 'big')
         if zlib.crc32(data) != checksum:
