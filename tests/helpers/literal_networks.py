@@ -5,7 +5,6 @@ share nothing with the package under test but torch's convolution.
 """
 import torch
 import torch.nn.functional as F
-
 from foreign_names import HEADS, block_names, norm_entries, stem_names
 
 

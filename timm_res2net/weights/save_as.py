@@ -1,140 +1,32 @@
 """A model as a file of another project, which that project's own code loads: the way back of `layouts`.
 
     save_as(model, 'res2net50.pdparams', layout='PaddleClas')
-
-A project's file tells depth and widths, never the form of a block: the project's code has one. So a model that is
-another network than the one which would load the file is refused, with what differs.
 """
+import logging
 import os
-import pickle
 import secrets
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, Union
 
 import safetensors.torch
 import torch
 from torch import nn
 
-from ..model.dla import Res2NetDla
 from ..model.layers import FACTORIES, layer_name, resolve_layer
-from ..model.networks import LAYERS, Network, Res2Net
+from ..model.networks import Network
 from ..model.wrappers import unwrapped
-from .layouts import detectron2, holocron, mindcv, mmdetection, mmpretrain, official, paddleclas, paddledetection
+from .architecture import read_architecture
 from .layouts.layout import State
-from .mindspore import dump_mindspore
+from .matching import match
+from .projects import PROJECTS
 from .timm_twin import timm_architecture, to_timm
 
-__all__ = ['save_as']
+__all__ = ['LAYOUTS', 'save_as']
 
-
-@dataclass(frozen=True)
-class Need:
-    """What an argument must be.
-
-    Attributes:
-        holds: Whether a value is that.
-        words: The same, for the message.
-    """
-    holds: Callable[[Any], bool]
-    words: str
-
-
-def only(*values: Any) -> Need:
-    """One of these."""
-    return Need(lambda value: value in values, ' or '.join(map(repr, values)))
-
-
-def depths(*names: int) -> Need:
-    """The blocks of these networks."""
-    return Need(lambda value: value in [LAYERS[n] for n in names], f'those of depth {", ".join(map(str, names))}')
-
-
-Form = Dict[str, Need]  # argument -> what it must be
-_AT_LEAST_2 = Need(lambda value: value > 1, 'more than 1')
-_WHOLE = Need(lambda value: float(value).is_integer(), 'a whole number')
-_CLASSES = Need(lambda value: value > 0, 'at least 1')
-_PLAIN_BLOCKS: Form = dict(attn_layer=only(None), stride_position=only('split'), global_pool=only('avg'),
-                           output_stride=only(32))
-_RESNET: Form = dict(
-    _PLAIN_BLOCKS, channels=only((64, 128, 256, 512)), act_layer=only('relu'), norm_layer=only('batchnorm2d'),
-    aa_layer=only(None), replace_stem_pool=only(False), down_kernel_size=only(1))
-_V1: Form = dict(stem_type=only(''), avg_down=only(False))
-_V1B: Form = dict(stem_type=only('deep'), stem_width=only(32), avg_down=only(True))
-_STEMS: Tuple[Form, Form] = dict(stem_type=only('')), dict(stem_type=only('deep'), stem_width=only(32))
-_OPENMMLAB: Form = dict(_RESNET, layers=depths(50, 101, 152), scale=_AT_LEAST_2, cardinality=only(1))
-_AUTHORS: Form = dict(_RESNET, first_block=only('parallel'), num_classes=_CLASSES)
-_PADDLE: Form = dict(_RESNET, first_block=only('paddle'), in_chans=only(3), scale=_AT_LEAST_2, base_width=_WHOLE)
-_PADDLECLAS: Form = dict(_PADDLE, cardinality=only(1), num_classes=_CLASSES)
-_DLA: Form = dict(
-    _PLAIN_BLOCKS, first_block=only('parallel'), in_chans=only(3), num_classes=_CLASSES, shortcut_root=only(False),
-    levels=only((1, 1, 1, 2, 3, 1)), channels=only((16, 32, 128, 256, 512, 1024)))
-
-
-def _save_pth(content: Callable[[State], Any]) -> Callable[[State, BinaryIO], None]:
-    return lambda state, file: torch.save(content(state), file)
-
-
-def _save_pdparams(state: State, file: BinaryIO) -> None:
-    """As paddle.save does: arrays, and a table of Paddle's internal names, which makes them tensors again."""
-    odd = next((name for name, value in state.items() if value.dtype == torch.bfloat16), None)
-    if odd is not None:
-        raise ValueError(f'{odd} is of type bfloat16, which numpy and so .pdparams have not: save model.float().')
-    arrays: Dict[str, Any] = {name: value.numpy() for name, value in state.items()}
-    pickle.dump({**arrays, 'StructuredToParameterName@@': {name: name for name in arrays}}, file, protocol=4)
-
-
-def _save_ckpt(state: State, file: BinaryIO) -> None:
-    file.write(dump_mindspore(state))
-
-
-@dataclass(frozen=True)
-class Project:
-    """What a project's file needs, and how it is written.
-
-    Attributes:
-        forms: Class of the network -> the forms that the project's code has, by arguments.
-        from_ours: Renames our weights.
-        save: Writes them.
-        suffix: Of its files.
-        drops_head: Its networks are backbones: a classifier is left out.
-    """
-    forms: Mapping[type, Tuple[Form, ...]]
-    from_ours: Callable[[State], State]
-    save: Callable[[State, BinaryIO], None]
-    suffix: str = '.pth'
-    drops_head: bool = False
-
-
-PROJECTS: Dict[str, Project] = {
-    'official': Project(
-        {Res2Net: (dict(_AUTHORS, **_V1, in_chans=only(3)),
-                   dict(_AUTHORS, **_V1B, in_chans=only(3), cardinality=only(1))),
-         Res2NetDla: (_DLA,)}, official.from_ours, _save_pth(lambda state: state)),
-    'mmpretrain': Project(
-        {Res2Net: tuple(dict(_OPENMMLAB, **stem, first_block=only('parallel')) for stem in _STEMS)}, mmpretrain.from_ours,
-        _save_pth(lambda state: {'meta': {}, 'state_dict': state})),
-    'mmdetection': Project(
-        {Res2Net: (dict(_OPENMMLAB, **_V1B, first_block=only('strided_pool')),)}, mmdetection.from_ours,
-        _save_pth(lambda state: {'meta': {}, 'state_dict': state}), drops_head=True),
-    'detectron2': Project(
-        {Res2Net: (dict(_RESNET, **_V1B, layers=depths(50, 101, 152), base_width=_WHOLE,
-                        first_block=only('strided_pool'), stride_position=only('conv1')),)}, detectron2.from_ours,
-        _save_pth(lambda state: {'model': state, 'matching_heuristics': True}), drops_head=True),
-    'PaddleClas': Project(
-        {Res2Net: (dict(_PADDLECLAS, **_V1, layers=depths(50, 101, 152)),
-                   dict(_PADDLECLAS, **_V1B, layers=depths(50, 101, 152, 200)))}, paddleclas.from_ours,
-        _save_pdparams, '.pdparams'),
-    'PaddleDetection': Project(
-        {Res2Net: tuple(dict(_PADDLE, **stem, layers=depths(50, 101, 152, 200), avg_down=only(False)) for stem in _STEMS)},
-        paddledetection.from_ours, _save_pdparams, '.pdparams', drops_head=True),
-    'Holocron': Project(
-        {Res2Net: tuple(dict(_AUTHORS, **stem) for stem in _STEMS)}, holocron.from_ours, _save_pth(lambda state: state)),
-    'mindcv': Project(
-        {Res2Net: (dict(_AUTHORS, **_V1, cardinality=only(1)), dict(_AUTHORS, **_V1B, cardinality=only(1)))},
-        mindcv.from_ours, _save_ckpt, '.ckpt'),
-}
 LAYOUTS = ('timm', *PROJECTS)
+
+_logger = logging.getLogger(__name__)
 
 
 def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bool = False) -> Path:
@@ -155,49 +47,58 @@ def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bo
     Raises:
         FileExistsError: There is such a file, and `overwrite` is not set.
         TypeError: `model` is no network of this package.
-        ValueError: An unknown layout, another suffix; or the project has no such network: the message says which
+        ValueError: An unknown layout, another suffix; or the project has no such network, and the message says which
             arguments it would need.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f'layout={layout!r} is not known, choose one of {", ".join(map(repr, LAYOUTS))}.')
     path = Path(path)
+    _check_path(path, layout, overwrite)
     network: Any = unwrapped(model)
     if not isinstance(network, Network):
-        raise TypeError(f'{type(network).__name__} is not a network of timm_res2net, save_as has nothing to write.')
-    suffixes = ('.safetensors', '.pth') if layout == 'timm' else (PROJECTS[layout].suffix,)
-    if path.suffix not in suffixes:
-        raise ValueError(f'path={str(path)!r} must end in {" or ".join(suffixes)}, as files of {layout} do.')
-    if path.exists() and not overwrite:
-        raise FileExistsError(f'{path} exists already; choose another file or overwrite it.')
+        raise TypeError(
+            f'{type(network).__name__} is not a network of timm_res2net. A feature extractor (features_only=True) has '
+            'lost its head: save the model made without it, with num_classes=0.')
     arguments = arguments_of(network)
     _check_weights(network, arguments)
+    save: Callable[[Any, BinaryIO], None]
     if layout == 'timm':
         if timm_architecture(network) is None:
-            raise ValueError('timm has no such network, so that nobody could load it there: use save_folder.')
-        state, save = to_timm(network), _save_safetensors if path.suffix == '.safetensors' else _save_pth(dict)
+            raise ValueError('timm has no such network, nobody could load it there: use save_folder.')
+        content, save = _portable(to_timm(network)), _TIMM_FILES[path.suffix]
     else:
         project = PROJECTS[layout]
-        _check_form(layout, project, type(network), arguments)
-        state, save = project.from_ours(dict(network.state_dict())), project.save
-    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    write_file(path, lambda file: save(state, file))
+        faults = project.faults(type(network), arguments)
+        if faults:
+            raise ValueError(f'{layout} has no such network, its code would compute another: {"; ".join(faults)}.')
+        if project.drops_head and network.num_classes:
+            _logger.warning(f'{path}: the classifier is left out, backbones in {layout} have none.')
+        state = _portable(network.state_dict())
+        content, save = project.wrap(project.from_ours(state), _said(arguments, state)), project.save
+    write_file(path, lambda file: save(content, file))
     return path
-
-
-def _save_safetensors(state: State, file: BinaryIO) -> None:
-    file.write(safetensors.torch.save(state, metadata={'format': 'pt'}))
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """A file that appears complete or not at all, readable by whom the umask says."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
+    scratch = path.with_name(f'.{secrets.token_hex(8)}')
     try:
         with scratch.open('xb') as file:
             write(file)
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _check_path(path: Path, layout: str, overwrite: bool) -> None:
+    if layout not in LAYOUTS:
+        raise ValueError(f'layout={layout!r} is not known, choose one of {", ".join(map(repr, LAYOUTS))}.')
+    suffixes = tuple(_TIMM_FILES) if layout == 'timm' else (PROJECTS[layout].suffix,)
+    if path.suffix not in suffixes:
+        raise ValueError(f'path={str(path)!r} must end in {" or ".join(suffixes)}, as files of {layout} do.')
+    if path.is_dir():
+        raise FileExistsError(f'{path} is a folder, name a file.')
+    if path.exists() and not overwrite:
+        raise FileExistsError(f'{path} exists already; choose another file or overwrite it.')
 
 
 def arguments_of(network: Any) -> Dict[str, Any]:
@@ -227,18 +128,19 @@ def _check_weights(network: Any, arguments: Dict[str, Any]) -> None:
         raise ValueError('The model is on the meta device and has no weights to save.')
 
 
-def _check_form(layout: str, project: Project, kind: type, arguments: Dict[str, Any]) -> None:
-    """Refuse a network that the project's code would not compute, with what the nearest of its forms needs."""
-    forms = project.forms.get(kind, ())
-    if not forms:
-        raise ValueError(f'{layout} has no network like {kind.__name__}.')
-    faults: List[List[str]] = []
-    for form in forms:
-        needs = {name: need for name, need in form.items() if name != 'first_block' or arguments['scale'] > 1}
-        if project.drops_head:
-            needs.pop('global_pool')
-        faults.append([f'{name}={arguments[name]!r} must be {need.words}' for name, need in needs.items()
-                       if not need.holds(arguments[name])])
-    nearest = min(faults, key=len)
-    if nearest:
-        raise ValueError(f'{layout} has no such network, its code would compute another: {"; ".join(nearest)}.')
+def _said(arguments: Dict[str, Any], state: State) -> Dict[str, Any]:
+    """The variant and the arguments in which a network differs from it, as timm's training checkpoints tell them."""
+    form = {name: arguments[name] for name in ('first_block', 'stride_position')}
+    name, model_args = match(read_architecture({k: tuple(v.shape) for k, v in state.items()}, form))
+    return {'arch': name, 'args': {'model_kwargs': model_args}}
+
+
+def _portable(state: State) -> State:
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def _save_safetensors(state: State, file: BinaryIO) -> None:
+    file.write(safetensors.torch.save(state, metadata={'format': 'pt'}))
+
+
+_TIMM_FILES: Dict[str, Callable[[State, BinaryIO], None]] = {'.safetensors': _save_safetensors, '.pth': torch.save}
