@@ -42,7 +42,7 @@ def split(x, scale: int, convs, bns, training: bool, form: str = 'hierarchical',
     y = {}
     if form == 'parallel_conv':
         y[1] = conv_norm_relu(xs[1], convs[scale - 1], bns[scale - 1], training)
-    elif form == 'parallel':
+    elif form == 'parallel' or form == 'strided_pool' and stride > 1:
         y[1] = mean_pool(xs[1], stride, count_pad)
     else:
         y[1] = xs[1]

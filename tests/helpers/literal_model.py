@@ -109,7 +109,7 @@ class Literal:
             ys.append(self.anti_aliasing(y, at) if aa else y)
         if len(ys) < self.a['scale']:
             pooled = sample(mean_of(xs[-1], (-1, 0, 1), self.a['first_block'] != 'paddle'), at)
-            ys.append(pooled if form == 'parallel' else xs[-1])
+            ys.append(pooled if form == 'parallel' or form == 'strided_pool' and at[0] > 1 else xs[-1])
         return torch.cat(ys, 1)
 
     def branch(self, p, x, first, at, downsamples, before=1, own=1):

@@ -5,62 +5,38 @@ share nothing with the package under test but torch's convolution.
 """
 import torch
 import torch.nn.functional as F
-
-MM_STEM = {'mmpretrain': ('stem.{}.conv', 'stem.{}.bn', (0, 1, 2)), 'mmdetection': ('stem.{}', 'stem.{}', (0, 3, 6))}
+from foreign_names import HEADS, block_names, norm_entries, stem_names
 
 
 class Foreign:
     """One network in one project's names: `weights` to save, and a call to compute it.
 
     Args:
-        style: 'official', 'resnet', 'mmpretrain', 'mmdetection' or 'paddle'.
+        style: 'official', 'resnet', 'paddle' or another of `foreign_names`.
         stem: '7x7', 'deep' or '3x3' (CIFAR: no pool, three stages).
         se: Whether blocks end with squeeze and excitation, reduced to 1/16 (at least 8 channels).
         convolved: The first block of a stage convolves its identity group instead of pooling it.
+        form: Of the first blocks, 'parallel', 'strided_pool' or 'paddle'; by default the project's.
     """
 
     def __init__(self, style, layers=(2, 1, 1, 1), planes=(12, 16, 20, 24), base_width=32, scale=4, groups=1,
                  stem='7x7',
-                 stem_width=64, avg_down=False, se=False, convolved=False, classes=5, in_chans=3, seed=0):
+                 stem_width=64, avg_down=False, se=False, convolved=False, classes=5, in_chans=3, seed=0, form=None):
         self.__dict__.update(locals())
         self.generator = torch.Generator().manual_seed(seed)
-        self.prefix = 'backbone.' if style.startswith('mm') else ''
+        self.form = form or {'paddle': 'paddle', 'paddledetection': 'paddle', 'mmdetection': 'strided_pool',
+                             'detectron2': 'strided_pool'}.get(style, 'parallel')
+        self.early = style == 'detectron2'  # the stride is in conv1
+        self.head = HEADS.get(style)
         self.weights = {}
         self.widths = [int(p * base_width // 64) * groups for p in planes]
         self._make()
 
-    # names
-
     def stem_names(self, i):
-        p = self.prefix
-        if self.stem != 'deep':
-            return (p + 'conv1._conv', p + 'conv1._batch_norm') if self.style == 'paddle' else (p + 'conv1', p + 'bn1')
-        if self.style == 'paddle':
-            return f'conv1_{i + 1}._conv', f'conv1_{i + 1}._batch_norm'
-        if self.style in MM_STEM:
-            conv, bn, numbers = MM_STEM[self.style]
-            return p + conv.format(numbers[i]), p + bn.format(numbers[i] + (self.style == 'mmdetection'))
-        conv, bn = (('conv1.0', 'conv1.1'), ('conv1.3', 'conv1.4'), ('conv1.6', 'bn1'))[i]
-        return p + conv, p + bn
+        return stem_names(self.style, self.stem == 'deep', i)
 
     def block_names(self, stage, block, part, i=0):
-        if self.style == 'paddle':
-            letter = chr(97 + block) if block < 26 else f'b{block}'
-            part = {'reduce': 'conv0', 'split': f'res{stage + 2}{letter}_branch2b_{i + 1}', 'expand': 'conv2',
-                    'short': 'short'}[part]
-            name = f'bb_{stage}_{block}.{part}'
-            return name + '._conv', name + '._batch_norm'
-        if part == 'short':
-            first = 1 if self.avg_down else 0
-            names = f'downsample.{first}', f'downsample.{first + 1}'
-        elif part == 'split':
-            names = ('conv2', 'bn2') if self.style == 'resnet' else (f'convs.{i}', f'bns.{i}')
-        else:
-            names = {'reduce': ('conv1', 'bn1'), 'expand': ('conv3', 'bn3')}[part]
-        return tuple(f'{self.prefix}layer{stage + 1}.{block}.{n}' for n in names)
-
-    def head(self, entry):
-        return {'paddle': 'out.'}.get(self.style, 'head.fc.' if self.style.startswith('mm') else 'fc.') + entry
+        return block_names(self.style, self.stem == 'deep', self.avg_down, stage, block, part, i)
 
     # weights
 
@@ -72,12 +48,13 @@ class Foreign:
 
     def _conv_bn(self, names, out, into, kernel, groups=1):
         conv, bn = names
-        mean, var = ('_mean', '_variance') if self.style == 'paddle' else ('running_mean', 'running_var')
         self.weights[conv + '.weight'] = self._random(out, into // groups, kernel, kernel)
-        self.weights[bn + '.weight'] = self._random(out, low=0.5, high=1.0)
-        self.weights[bn + '.bias'] = self._random(out, low=-0.3, high=0.3)
-        self.weights[f'{bn}.{mean}'] = self._random(out, low=-0.3, high=0.3)
-        self.weights[f'{bn}.{var}'] = self._random(out, low=0.5, high=1.5)
+        ranges = (0.5, 1.0), (-0.3, 0.3), (-0.3, 0.3), (0.5, 1.5)
+        for entry, (low, high) in zip(norm_entries(self.style), ranges, strict=True):
+            self.weights[f'{bn}.{entry}'] = self._random(out, low=low, high=high)
+
+    def se_name(self, stage, block, layer):
+        return self.block_names(stage, block, 'reduce')[0].replace('.conv1', f'.se.{layer}')
 
     def convolutions(self, block):
         return 1 if self.scale == 1 else self.scale - (not (self.convolved and block == 0))
@@ -101,39 +78,40 @@ class Foreign:
                     self._conv_bn(self.block_names(s, b, 'short'), planes * 4, channels, 1)
                 if self.se:
                     for name, out, into in (('fc1', 8, planes * 4), ('fc2', planes * 4, 8)):
-                        self.weights[f'{self.prefix}layer{s + 1}.{b}.se.{name}.weight'] = self._random(out, into, 1, 1)
-                        self.weights[f'{self.prefix}layer{s + 1}.{b}.se.{name}.bias'] = self._random(out)
+                        self.weights[self.se_name(s, b, name) + '.weight'] = self._random(out, into, 1, 1)
+                        self.weights[self.se_name(s, b, name) + '.bias'] = self._random(out)
                 channels = planes * 4
-        weight = self._random(self.classes, channels)
-        self.weights[self.head('weight')] = weight.t().contiguous() if self.style == 'paddle' else weight
-        self.weights[self.head('bias')] = self._random(self.classes)
+        if self.head:
+            weight = self._random(self.classes, channels)
+            self.weights[self.head + 'weight'] = weight.t().contiguous() if self.style == 'paddle' else weight
+            self.weights[self.head + 'bias'] = self._random(self.classes)
 
     # the network
 
     def conv_bn(self, x, names, stride=1, groups=1, relu=True):
         conv, bn = names
-        mean, var = ('_mean', '_variance') if self.style == 'paddle' else ('running_mean', 'running_var')
         w = self.weights
+        gain, shift, mean, var = (w[f'{bn}.{entry}'][:, None, None] for entry in norm_entries(self.style))
         x = F.conv2d(x, w[conv + '.weight'], stride=stride, padding=w[conv + '.weight'].shape[-1] // 2, groups=groups)
-        x = (x - w[f'{bn}.{mean}'][:, None, None]) / (w[f'{bn}.{var}'][:, None, None] + 1e-5).sqrt()
-        x = x * w[bn + '.weight'][:, None, None] + w[bn + '.bias'][:, None, None]
+        x = (x - mean) / (var + 1e-5).sqrt() * gain + shift
         return x.relu() if relu else x
 
     def split(self, x, s, b, stride):
         xs = x.split(self.widths[s], 1)
-        paddle = self.style == 'paddle'
+        paddle = self.form == 'paddle'
         additions = stride == 1 if paddle else b > 0
         ys = []
         for i in range(self.convolutions(b)):
             xi = xs[i] + ys[-1] if i > 0 and additions else xs[i]
             ys.append(self.conv_bn(xi, self.block_names(s, b, 'split', i), stride, self.groups))
         if len(ys) < self.scale:
-            pooled = not additions
+            pooled = not additions and (self.form != 'strided_pool' or stride > 1)
             ys.append(F.avg_pool2d(xs[-1], 3, stride, 1, count_include_pad=not paddle) if pooled else xs[-1])
         return torch.cat(ys, 1)
 
     @torch.no_grad()
-    def __call__(self, x):
+    def maps(self, x):
+        """The outputs of the stages."""
         w = self.weights
         if self.stem == 'deep':
             for i in range(3):
@@ -142,24 +120,34 @@ class Foreign:
             x = self.conv_bn(x, self.stem_names(0), stride=2 if self.stem == '7x7' else 1)
         if self.stem != '3x3':
             x = F.max_pool2d(x, 3, 2, 1)
+        maps = []
         for s, count in enumerate(self.layers):
             for b in range(count):
                 stride = 2 if s > 0 and b == 0 else 1
-                y = self.conv_bn(x, self.block_names(s, b, 'reduce'))
-                y = self.conv_bn(self.split(y, s, b, stride), self.block_names(s, b, 'expand'), relu=False)
+                early, late = (stride, 1) if self.early else (1, stride)
+                y = self.conv_bn(x, self.block_names(s, b, 'reduce'), early)
+                y = self.conv_bn(self.split(y, s, b, late), self.block_names(s, b, 'expand'), relu=False)
                 if self.se:
                     z = y.mean((2, 3), keepdim=True)
-                    name = f'{self.prefix}layer{s + 1}.{b}.se.'
-                    z = F.conv2d(z, w[name + 'fc1.weight'], w[name + 'fc1.bias']).relu()
-                    y = y * F.conv2d(z, w[name + 'fc2.weight'], w[name + 'fc2.bias']).sigmoid()
+                    fc1, fc2 = (self.se_name(s, b, layer) for layer in ('fc1', 'fc2'))
+                    z = F.conv2d(z, w[fc1 + '.weight'], w[fc1 + '.bias']).relu()
+                    y = y * F.conv2d(z, w[fc2 + '.weight'], w[fc2 + '.bias']).sigmoid()
                 if b == 0 and self.avg_down and stride > 1:
                     x = F.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False)
                 if b == 0:
                     x = self.conv_bn(x, self.block_names(s, b, 'short'), 1 if self.avg_down else stride, relu=False)
                 x = (x + y).relu()
-        x = x.mean((2, 3))
-        weight = w[self.head('weight')]
-        return x @ (weight if self.style == 'paddle' else weight.t()) + w[self.head('bias')]
+            maps.append(x)
+        return maps
+
+    @torch.no_grad()
+    def __call__(self, x):
+        """Logits, or pooled features where the project has no classifier."""
+        x = self.maps(x)[-1].mean((2, 3))
+        if not self.head:
+            return x
+        weight = self.weights[self.head + 'weight']
+        return x @ (weight if self.style == 'paddle' else weight.t()) + self.weights[self.head + 'bias']
 
 
 class OfficialDla:

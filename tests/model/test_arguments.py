@@ -22,7 +22,7 @@ BLOCK = dict(
     scale=st.integers(0, 5),
     base_width=st.sampled_from([0, 0.5, 1, 4, 26, 32.5, 64]),
     cardinality=st.integers(0, 4),
-    first_block=st.sampled_from([None, 'parallel', 'parallel_conv', 'paddle', 'hierarchical']),
+    first_block=st.sampled_from([None, 'parallel', 'strided_pool', 'parallel_conv', 'paddle', 'hierarchical']),
     stride_position=st.sampled_from(['split', 'conv1']),
     attn_layer=st.sampled_from([
         None, True, False, 'se', 'ese', 'eca', 'ecam', 'ceca', 'ge', 'gc', 'gca', 'cbam', 'lcbam', 'sk', 'splat',

@@ -43,6 +43,9 @@ def literal_block(block, x, training, form, stride=1, conv1_stride=1, count_pad=
     (dict(stride=2), dict(form='parallel', stride=2)),
     (dict(stride=1, first_block='parallel_conv'), dict(form='parallel_conv')),
     (dict(stride=2, first_block='parallel_conv'), dict(form='parallel_conv', stride=2)),
+    (dict(stride=1, first_block='strided_pool'), dict(form='strided_pool')),
+    (dict(stride=2, first_block='strided_pool'), dict(form='strided_pool', stride=2)),
+    (dict(stride=2, stride_position='conv1', first_block='strided_pool'), dict(form='strided_pool', conv1_stride=2)),
     (dict(stride=1, first_block='paddle'), dict(form='hierarchical')),
     (dict(stride=2, first_block='paddle'), dict(form='parallel', stride=2, count_pad=False)),
     (dict(stride=1, stride_position='conv1'), dict(form='hierarchical')),
@@ -209,6 +212,7 @@ def test_scale_1_is_the_bottleneck_of_resnet():
 @pytest.mark.parametrize('first_block, expected', [
     (None, dict(form='parallel', stride=2)),
     ('paddle', dict(form='parallel', stride=2, count_pad=False)),
+    ('strided_pool', dict(form='strided_pool', stride=2)),
     ('parallel_conv', dict(form='parallel_conv', stride=2)),
 ])
 def test_dla_block_is_the_literal_one(first_block, expected):

@@ -14,8 +14,9 @@ from timm_res2net.model.dilation import Dilated
 SMALL = dict(layers=(1, 1, 2, 2), channels=(8, 12, 16, 16), base_width=32, num_classes=0)  # two stages equally wide
 DLA = dict(levels=(1, 1, 1, 2, 3, 1), channels=(8, 8, 16, 16, 32, 32), base_width=32, num_classes=0)
 CIFAR = dict(layers=(1, 2, 2), channels=(8, 8, 12), base_width=16, cardinality=2, num_classes=0)
-SPLITS = [(p, f) for p in ('split', 'conv1') for f in ('parallel', 'parallel_conv', 'paddle', 'hierarchical')
-          if (p, f) != ('split', 'hierarchical')]
+SPLITS = [
+    (p, f) for p in ('split', 'conv1') for f in ('parallel', 'strided_pool', 'parallel_conv', 'paddle', 'hierarchical')
+    if (p, f) != ('split', 'hierarchical')]
 STEMS = [dict(stem_type=''), dict(stem_type='deep', stem_width=8), dict(stem_type='deep_tiered', stem_width=8)]
 SHORTCUTS = [dict(), dict(down_kernel_size=3), dict(avg_down=True)]
 BLURS = [dict(), dict(aa_layer='blur'), dict(aa_layer='blurpc', replace_stem_pool=True), dict(aa_layer='avg')]

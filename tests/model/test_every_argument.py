@@ -40,7 +40,8 @@ HEADS = st.one_of(  # what goes together, drawn together
     st.just(dict(num_classes=0, global_pool='')))
 FORMS = one(
     ('parallel', 'split'), ('parallel', 'split'), ('parallel_conv', 'split'), ('paddle', 'split'),
-    ('parallel', 'conv1'), ('parallel_conv', 'conv1'), ('paddle', 'conv1'), ('hierarchical', 'conv1'),
+    ('strided_pool', 'split'), ('strided_pool', 'conv1'), ('parallel', 'conv1'), ('parallel_conv', 'conv1'),
+    ('paddle', 'conv1'), ('hierarchical', 'conv1'),
 ).map(lambda names: dict(zip(('first_block', 'stride_position'), names, strict=True)))
 ATTENTION = st.just(dict(attn_layer=None)) | st.fixed_dictionaries(dict(
     attn_layer=one('se', 'ese', 'eca'), attn_position=one('output', 'split'))) | st.fixed_dictionaries(dict(

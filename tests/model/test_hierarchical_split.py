@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from timm_res2net import HierarchicalSplit
+from timm_res2net.model.hierarchical_split import FORMS
 
 MODES = pytest.mark.parametrize('training', [False, True], ids=['eval', 'train'])
 
@@ -47,6 +48,14 @@ def test_parallel_form(scale, stride, count_include_pad, training):
 
 @MODES
 @pytest.mark.parametrize('stride', [1, 2])
+def test_parallel_form_without_the_pool_at_stride_1(stride, training):
+    module = make_split(6, 4, stride=stride, form='strided_pool')
+    assert len(module.convs) == 3 and isinstance(module.pool, nn.AvgPool2d if stride == 2 else nn.Identity)
+    compare(module, torch.randn(2, 24, 9, 10), training, form='strided_pool', stride=stride)
+
+
+@MODES
+@pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('scale', [2, 4, 6])
 def test_parallel_form_with_every_group_convolved(scale, stride, training):
     module = make_split(6, scale, stride=stride, form='parallel_conv', cardinality=3)
@@ -73,7 +82,7 @@ def test_statistics_are_updated_once_per_convolution(training):
 
 
 @MODES
-@pytest.mark.parametrize('form', ['hierarchical', 'parallel', 'parallel_conv'])
+@pytest.mark.parametrize('form', FORMS)
 @pytest.mark.parametrize('stride', [1, 2])
 def test_scale_1_is_one_convolution_norm_and_activation(form, stride, training):
     module = make_split(12, 1, stride=stride, cardinality=4, form=form).train(training)

@@ -1,6 +1,7 @@
 """Every published layout against literal definitions: same numbers, and the right thing recognised."""
 import pickle
 
+import mindspore_file
 import pytest
 import timm
 import torch
@@ -12,6 +13,7 @@ from timm_res2net.weights.checkpoint import Checkpoint
 from timm_res2net.weights.layouts import rename
 
 DEEP = dict(stem='deep', stem_width=16, avg_down=True)
+PADDLE = ('paddle', 'paddledetection')
 CIFAR = dict(stem='3x3', layers=(2, 1, 1), planes=(8, 12, 16), stem_width=16)
 NETWORKS = {
     'official v1': dict(style='official'),
@@ -27,27 +29,42 @@ NETWORKS = {
     'ResNeXt d': dict(style='resnet', scale=1, groups=4, base_width=32, **DEEP),
     'mmpretrain, plain stem': dict(style='mmpretrain'),
     'mmpretrain, deep stem': dict(style='mmpretrain', **DEEP),
-    'mmdetection, plain stem': dict(style='mmdetection'),
-    'mmdetection, deep stem': dict(style='mmdetection', **DEEP),
+    'mmpretrain, deep stem alone': dict(style='mmpretrain', stem='deep', stem_width=16),
+    'mmdetection, a detector': dict(style='mmdetection', **DEEP),
+    'mmdetection, ImageNet weights': dict(style='mmdetection', form='parallel', **DEEP),
+    'Res2Net-detectron2': dict(style='detectron2', **DEEP),
+    'Res2Net-detectron2, Res2NeXt': dict(style='detectron2', groups=2, base_width=16, **DEEP),
     'PaddleClas': dict(style='paddle'),
     'PaddleClas, 8 scales': dict(style='paddle', scale=8, planes=(24, 24, 24, 24)),
     'PaddleClas vd': dict(style='paddle', **DEEP),
+    'PaddleDetection': dict(style='paddledetection'),
+    'PaddleDetection vd, the deep stem alone': dict(style='paddledetection', stem='deep', stem_width=16),
+    'Holocron': dict(style='holocron'),
+    'Holocron, deep stem': dict(style='holocron', **DEEP),
+    'Holocron, average pool in the shortcut': dict(style='holocron', avg_down=True),
+    'mindcv': dict(style='mindcv'),
+    'mindcv v1b': dict(style='mindcv', **DEEP),
 }
 
 
 def save(network: Foreign, folder):
-    """As the project itself saves: PaddleClas a pickle of arrays, mm a dictionary around the weights."""
-    if network.style == 'paddle':
+    """As the project itself saves: Paddle a pickle of arrays, MindSpore protobuf, others a dictionary."""
+    weights = network.weights
+    if network.style in PADDLE:
         path = folder / 'weights.pdparams'
-        arrays = {k: v.numpy() for k, v in network.weights.items()}
+        arrays = {k: v.numpy() for k, v in weights.items()}
         arrays['StructuredToParameterName@@'] = {k: k.replace('.', '_') for k in arrays}
         path.write_bytes(pickle.dumps(arrays, protocol=4))
-    else:
-        path = folder / 'weights.pth'
-        content = network.weights
-        if network.style.startswith('mm'):
-            content = {'meta': {'epoch': 100}, 'state_dict': content}
-        torch.save(content, path)
+        return path
+    if network.style == 'mindcv':
+        path = folder / 'weights.ckpt'
+        path.write_bytes(mindspore_file.dump(weights))
+        return path
+    if network.style == 'mmdetection' and network.form == 'strided_pool':
+        weights = {**weights, 'neck.lateral_convs.0.conv.weight': torch.zeros(4, 4, 1, 1)}
+    path = folder / 'weights.pth'
+    wrapped = {'mmpretrain': {'meta': {'epoch': 100}, 'state_dict': weights}, 'detectron2': {'model': weights}}
+    torch.save(wrapped.get(network.style.replace('mmdetection', 'mmpretrain'), weights), path)
     return path
 
 
@@ -62,6 +79,9 @@ def test_outputs_are_those_of_the_literal_network(name, tmp_path):
     size = (2, network.in_chans, 67, 64)  # odd: ceil modes and pool borders count
     x = torch.randn(size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
+        _, maps = model.forward_intermediates(x)
+        for ours, theirs in zip(maps[-len(network.layers):], network.maps(x), strict=True):
+            assert relative_error(ours, theirs) < 1e-5
         assert relative_error(model(x), network(x)) < 1e-5
 
 
@@ -140,7 +160,7 @@ def test_timm_resnets_at_scale_1(name, tmp_path):
 
 def test_a_detector_gives_its_backbone_and_says_what_was_left_out(tmp_path):
     network = Foreign('mmdetection', **DEEP)
-    weights = {k: v for k, v in network.weights.items() if not k.startswith('head.')}
+    weights = network.weights
     extra = {'neck.lateral_convs.0.conv.weight': torch.zeros(4, 4, 1, 1), 'rpn_head.rpn_cls.bias': torch.zeros(3)}
     torch.save({'state_dict': {**weights, **extra}, 'optimizer': {'state': {}}}, tmp_path / 'det.pth')
     model = load_checkpoint(tmp_path / 'det.pth')

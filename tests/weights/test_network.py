@@ -53,7 +53,7 @@ def test_under_any_prefix(prefix, state, saved):
     assert info.left_out == [f'parts outside {plain[:-1]}: decoder, rfb2_1']
 
 
-@pytest.mark.parametrize('style', ['paddle', 'mmpretrain', 'mmdetection', 'resnet', 'official'])
+@pytest.mark.parametrize('style', ['paddle', 'mmpretrain', 'resnet', 'official'])
 def test_every_layout_under_any_prefix(style, saved):
     options = dict(scale=1, base_width=64) if style == 'resnet' else {}
     network = Foreign(style, stem='deep', stem_width=16, avg_down=True, **options)

@@ -17,6 +17,8 @@ from .layers import resolve_layer
 FIRST_BLOCKS = {  # form of each stage's first block: what it is
     'parallel': 'no additions, identity group through a 3x3 average pool: official and timm weights',
     'parallel_conv': 'no additions, identity group convolved too: the parameter counts of the CIFAR table',
+    'strided_pool': 'no additions, identity group pooled only where the 3x3 convolutions have a stride: weights of '
+                    'mmdetection and Res2Net-detectron2',
     'paddle': 'stage 1 hierarchical, others parallel with a pool that ignores padding: PaddleClas weights',
     'hierarchical': "no exception at all, with `stride_position='conv1'`",
 }

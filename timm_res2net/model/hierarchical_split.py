@@ -28,7 +28,7 @@ from torch import nn
 from .arguments import check_choice, check_int
 from .layers import create_act, create_norm, resolve_layer
 
-FORMS = ('hierarchical', 'parallel', 'parallel_conv')
+FORMS = ('hierarchical', 'parallel', 'strided_pool', 'parallel_conv')
 
 
 class HierarchicalSplit(nn.Module):
@@ -41,6 +41,7 @@ class HierarchicalSplit(nn.Module):
 
       * 'hierarchical': the equations above, stride 1 only.
       * 'parallel': y_i = K_i(x_i) without additions, and the identity group through a 3x3 average pool with the stride.
+      * 'strided_pool': the same, but without the pool at stride 1.
       * 'parallel_conv': y_i = K_i(x_i) for every group, the identity group too (`scale` convolutions instead of
         `scale - 1`; the only form that gives the parameter counts of the paper's CIFAR-100 table).
 
@@ -70,8 +71,8 @@ class HierarchicalSplit(nn.Module):
             dilation: Dilation of the 3x3 convolutions.
             cardinality: Groups of each 3x3 convolution, divides `width`.
             form: One of `FORMS`.
-            count_include_pad: Whether the average pool of 'parallel' counts its zero padding (official weights) or not
-                (PaddleClas weights).
+            count_include_pad: Whether the average pool counts its zero padding (official weights) or not (PaddleClas
+                weights).
             act_layer: Activation, made anew for each use: a shared module stops quantizers from telling uses apart.
             norm_layer: Norm.
             aa_layer: Anti-aliasing of the convolved groups: convolution at stride 1, then this layer with the stride.
@@ -117,7 +118,7 @@ class HierarchicalSplit(nn.Module):
         self.aa = cast(nn.Module, create_aa(aa_layer, channels=width, stride=stride, **dd))
         self.keep_last = len(convs) < scale  # the last group is not convolved
         self.pool: nn.Module = nn.Identity()
-        if self.keep_last and form == 'parallel':
+        if self.keep_last and (form == 'parallel' or form == 'strided_pool' and stride > 1):
             self.pool = nn.AvgPool2d(kernel_size=3, stride=stride, padding=1, count_include_pad=count_include_pad)
 
     def split(self, x: torch.Tensor) -> torch.Tensor:

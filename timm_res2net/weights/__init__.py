@@ -4,6 +4,7 @@ from .building import checkpoint_filter_fn
 from .catalogue import Weights, list_pretrained, provenance
 from .checkpoint import CheckpointError, CheckpointInfo
 from .loading import inspect_checkpoint, load_checkpoint
+from .save_as import save_as
 from .saving import save_as_timm, save_folder
 from .timm_twin import timm_architecture, to_timm
 
@@ -11,4 +12,4 @@ checkpoint_path.install()
 
 __all__ = [
     'CheckpointError', 'CheckpointInfo', 'Weights', 'checkpoint_filter_fn', 'inspect_checkpoint', 'list_pretrained',
-    'load_checkpoint', 'provenance', 'save_as_timm', 'save_folder', 'timm_architecture', 'to_timm']
+    'load_checkpoint', 'provenance', 'save_as', 'save_as_timm', 'save_folder', 'timm_architecture', 'to_timm']

@@ -81,12 +81,12 @@ def taken_for_granted(
     Args:
         says: Whether the file itself has told `name` and `model_args`.
     """
-    assumed = list(checkpoint.assumed)
+    assumed = [] if says else list(checkpoint.assumed)
     if not says and checkpoint.architecture:
         assumed.append(
             f'what has no weights (strides, activation) to be as in {name}: it was trained as '
             f'{checkpoint.architecture}, which is not here; load that, or give variant= and arguments')
-    elif not says and not checkpoint.implies:
+    elif not says and not checkpoint.implies and not checkpoint.assumed:
         stride = ''
         if found.cls is Res2NetCifar:
             full = complete(*VARIANTS[name][:2])

@@ -5,6 +5,7 @@
 | .safetensors | safetensors |
 | .pth, .pt, .bin, .tar (torch.save) | torch's weights-only loader, after the archive's checksums have been verified |
 | .pdparams (paddle.save) | `load_numpy_pickle` |
+| .ckpt (MindSpore) | `load_mindspore` |
 | a folder as timm and the Hub lay it out | its model.safetensors or pytorch_model.bin, and its config.json |
 | a folder of timm's train.py | its model_best.pth.tar or last.pth.tar |
 
@@ -27,6 +28,7 @@ import yaml
 
 from ..model.data_cfg import OF_THE_WEIGHTS, read_config
 from .checkpoint import Checkpoint, CheckpointError
+from .mindspore import is_mindspore, load_mindspore
 from .torch_pickle import check_archive, check_legacy
 from .unpickle import UnsafePickleError, load_numpy_pickle
 from .unwrapping import unwrap
@@ -65,6 +67,8 @@ def _load_any(path: Path) -> Any:
         if path.suffix == '.safetensors' or header < size and head[8:9] == b'{':
             from safetensors.torch import load_file
             return load_file(path)
+        if is_mindspore(head, path):
+            return load_mindspore(path)
         if not head.startswith(b'\x80'):
             raise CheckpointError(
                 f'{path}: neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams).')

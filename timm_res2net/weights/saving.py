@@ -110,7 +110,8 @@ def write_model(
     """Write what `describe` returned into an existing folder and return the contents of config.json."""
     architecture, args, state_dict = described
     config = _write_config(model, folder / CONFIG, architecture, args, labels or {}, license, data_config or {})
-    safetensors.torch.save_file(state_dict, folder / WEIGHTS, metadata={'format': 'pt'})
+    # not by save_file, whose files nobody else may read
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(state_dict, metadata={'format': 'pt'}))
     return config
 
 

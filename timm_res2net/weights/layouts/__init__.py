@@ -4,8 +4,15 @@
 | --- | --- | --- |
 | `official` and timm | `layer1.0.convs.0.weight` | nothing; official DLA also has projections that it never uses |
 | `resnet`: torchvision, timm | `layer1.0.conv2.weight` | `conv2`, `bn2` are our `convs.0`, `bns.0` at scale 1 |
-| `openmmlab`: mmpretrain, mmdetection | `backbone.` | `head.fc`, the deep stem |
+| `mmpretrain` | `stem.0.conv`, `head.fc` | classifier and deep stem |
+| `mmdetection` | `stem.0.weight` | the deep stem, and the first block of a stage |
+| `detectron2`: Res2Net-detectron2 | `res2.0.convs.0.weight` | most, and stride and first block of a stage |
 | `paddleclas` | `._batch_norm._mean` | everything, and the first block of a stage |
+| `paddledetection` | `res2.blocks.0.branch2b.0.conv.weight` | the same |
+| `holocron` | `features.4.0.conv.3.conv.0.0.weight` | everything |
+| `mindcv` | `bn1.gamma` | entries of norms, classifier |
+
+`other_kinds` refuses by name what is called a Res2Net and is another network.
 
 To add one: a file with a `LAYOUT`, and its line in `LAYOUTS`.
 """
@@ -15,13 +22,16 @@ from typing import Optional
 import torch
 
 from ..checkpoint import Checkpoint
-from . import official, openmmlab, paddleclas, resnet
+from . import detectron2, holocron, mindcv, mmdetection, mmpretrain, official, paddleclas, paddledetection, resnet
 from .heads import with_plain_classifier, without_other_heads
 from .layout import Found, Layout, Renamed, State
 from .network import find_network, without_wrappers
+from .other_kinds import refuse_other_kinds
 
 NATIVE = Layout('official or timm', 'layer1.0.conv1.weight', lambda found: True, lambda found: Renamed(found.state))
-LAYOUTS = (paddleclas.LAYOUT, openmmlab.LAYOUT, NATIVE)  # the first whose sign it is
+LAYOUTS = (  # the first whose sign it is
+    paddleclas.LAYOUT, paddledetection.LAYOUT, detectron2.LAYOUT, holocron.LAYOUT, mindcv.LAYOUT, mmpretrain.LAYOUT,
+    mmdetection.LAYOUT, NATIVE)
 DETAILS = (resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
 ANCHORS = tuple({layout.anchor for layout in (*LAYOUTS, *DETAILS)})
 
@@ -44,6 +54,7 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
     """
     state, left_out = without_wrappers(checkpoint.state)
     found = find_network(state, ANCHORS, prefix)
+    refuse_other_kinds(found.state)
     layout = next(layout for layout in LAYOUTS if layout.is_sign(found))
     renamed = layout.to_ours(found)
     left_out = [*checkpoint.left_out, *left_out, *renamed.left_out]

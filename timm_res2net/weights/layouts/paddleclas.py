@@ -11,45 +11,62 @@ Their networks compute something else in each stage's first block, see `first_bl
 shape tells it.
 """
 import re
-from typing import Optional
+from typing import Tuple
 
-from .layout import DEEP_STEM, Found, Layout, Renamed, rename_entries
+from .layout import Found, Layout, Renamed, State, rename_entries
+from .names import PADDLE_NORM, Names
 
-_BLOCK = re.compile(r'bb_(\d+)_(\d+)\.(?:(conv0|conv2|short)|res\w+_branch2b_(\d+))\.(_conv|_batch_norm)\.(\w+)')
-_STEM = re.compile(r'conv1(?:_([123]))?\.(_conv|_batch_norm)\.(\w+)')
-_NORM = {'weight': 'weight', 'bias': 'bias', '_mean': 'running_mean', '_variance': 'running_var'}
+_OUTSIDE = ('conv1._conv.', 'conv1.'), ('conv1._batch_norm.', 'bn1.')
+_OUTSIDE_VD = (
+    ('conv1_1._conv.', 'conv1.0.'), ('conv1_1._batch_norm.', 'conv1.1.'),
+    ('conv1_2._conv.', 'conv1.3.'), ('conv1_2._batch_norm.', 'conv1.4.'),
+    ('conv1_3._conv.', 'conv1.6.'), ('conv1_3._batch_norm.', 'bn1.'))
+_LONG_NAME = re.compile(r'^(bb_\d+_\d+\.)res\w+_(branch2b_)')  # which has the stage and the block twice
 
 
-def _name(name: str, deep: bool) -> Optional[str]:
-    if name in ('out.weight', 'out.bias'):
-        return name.replace('out', 'fc')
-    if match := _STEM.fullmatch(name):
-        number, kind, entry = match.groups()
-        conv, bn = DEEP_STEM[int(number) - 1] if number else ('conv1', 'bn1')
-    elif match := _BLOCK.fullmatch(name):
-        stage, block, part, number, kind, entry = match.groups()
-        first = 1 if deep else 0  # the pool of the vd shortcut comes before its projection
-        conv, bn = {
-            'conv0': ('conv1', 'bn1'),
-            'conv2': ('conv3', 'bn3'),
-            'short': (f'downsample.{first}', f'downsample.{first + 1}'),
-            None: (f'convs.{int(number or 1) - 1}', f'bns.{int(number or 1) - 1}'),
-        }[part]
-        prefix = f'layer{int(stage) + 1}.{block}.'
-        conv, bn = prefix + conv, prefix + bn
-    else:
-        return None
-    if kind == '_conv':
-        return f'{conv}.weight' if entry == 'weight' else None
-    return f'{bn}.{_NORM[entry]}' if entry in _NORM else None
+def _names(outside: Tuple[Tuple[str, str], ...], projection: int) -> Names:
+    """Args:
+        projection: Place of the shortcut's convolution: the pool of vd comes before it.
+    """
+    inside = (
+        ('conv0._conv.', 'conv1.'), ('conv0._batch_norm.', 'bn1.'),
+        ('branch2b_{group}._conv.', 'convs.{group}.'), ('branch2b_{group}._batch_norm.', 'bns.{group}.'),
+        ('conv2._conv.', 'conv3.'), ('conv2._batch_norm.', 'bn3.'),
+        ('short._conv.', f'downsample.{projection}.'), ('short._batch_norm.', f'downsample.{projection + 1}.'))
+    blocks = ((f'bb_{{stage}}_{{block}}.{theirs}', f'layer{{stage}}.{{block}}.{ours}') for theirs, ours in inside)
+    return Names((*blocks, *outside, ('out.', 'fc.')), first=(0, 0, 1), entries=PADDLE_NORM)
+
+
+_PLAIN, _VD = _names(_OUTSIDE, 0), _names(_OUTSIDE_VD, 1)
+
+
+def _with_transposed_classifier(state: State) -> State:
+    weight = state.get('fc.weight')
+    return state if weight is None or weight.ndim != 2 else {**state, 'fc.weight': weight.t().contiguous()}
 
 
 def _to_ours(found: Found) -> Renamed:
-    deep = any(k.startswith('conv1_') for k in found.state)
-    state = rename_entries(found.state, lambda name: _name(name, deep))
-    if 'fc.weight' in state and state['fc.weight'].ndim == 2:
-        state['fc.weight'] = state['fc.weight'].t().contiguous()
-    return Renamed(state, implies=dict(first_block='paddle'))
+    names = _VD if any(k.startswith('conv1_') for k in found.state) else _PLAIN
+    state = rename_entries(found.state, lambda name: names.to_ours(_LONG_NAME.sub(r'\1\2', name)))
+    return Renamed(_with_transposed_classifier(state), implies=dict(first_block='paddle'))
+
+
+def from_ours(state: State) -> State:
+    """Weights of one of our networks under their names, without the counters of norms."""
+    names = _VD if 'conv1.0.weight' in state else _PLAIN
+    blocks = 1 + max(int(m[1]) for k in state if (m := re.match(r'layer3\.(\d+)\.', k)))
+
+    def long_name(match: re.Match) -> str:
+        stage, block = int(match[1]), int(match[2])
+        # the 50 layers of ResNet end with a letter a block, deeper ones number the many blocks of their third stage
+        end = chr(ord('a') + block) if stage != 2 or blocks <= 6 or block == 0 else f'b{block}'
+        return f'{match[0]}res{stage + 2}{end}_'
+
+    def name(ours: str) -> str:
+        return re.sub(r'^bb_(\d+)_(\d+)\.(?=branch2b_)', long_name, names.from_ours(ours) or ours)
+
+    return rename_entries(
+        _with_transposed_classifier({k: v for k, v in state.items() if not k.endswith('.num_batches_tracked')}), name)
 
 
 LAYOUT = Layout(

@@ -1,0 +1,47 @@
+"""mmdetection 2 and 3: a deep stem of numbered layers, `backbone.` before the network of a detector.
+
+Names and shapes are those of the authors' v1b, and the network is another one: where the first block of a stage has no
+stride, as in stage 1, its identity group is not pooled. A detector was trained so. A file with nothing of a detector
+may as well be ImageNet weights of the authors' under mmdetection's names, which were trained pooled, and most are.
+The authors' own fork of mmdetection 1 has their names, and their network.
+"""
+from .layout import Found, Layout, Renamed, State, rename_entries
+from .mmpretrain import has_groups, head
+from .names import Names
+
+_STEM = Names((
+    ('stem.0.', 'conv1.0.'), ('stem.1.', 'conv1.1.'),
+    ('stem.3.', 'conv1.3.'), ('stem.4.', 'conv1.4.'),
+    ('stem.6.', 'conv1.6.'), ('stem.7.', 'bn1.'),
+))
+_ASSUMED = "first_block='parallel', as in ImageNet weights; for a backbone out of a detector give 'strided_pool'"
+
+
+def _is_detector(found: Found) -> bool:
+    """Whether necks and heads lie beside the backbone."""
+    start = found.prefix.removesuffix('backbone.')
+    parts = {k[len(start):].partition('.')[0] for k in found.beside if k.startswith(start)}
+    return any(part == 'neck' or part.endswith('_head') for part in parts)
+
+
+def _to_ours(found: Found) -> Renamed:
+    classifier = head(found)
+    state = rename_entries(
+        {**found.state, **{new: found.beside[k] for k, new in classifier.items()}}, _STEM.to_ours)
+    if not has_groups(state):
+        return Renamed(state, used=tuple(classifier))
+    if _is_detector(found):
+        return Renamed(state, implies=dict(first_block='strided_pool'))
+    if classifier:  # theirs have none
+        return Renamed(state, used=tuple(classifier), implies=dict(first_block='parallel'))
+    return Renamed(state, assumed=(_ASSUMED,))
+
+
+def from_ours(state: State) -> State:
+    """Weights of one of our networks under their names, without the classifier that theirs have not."""
+    return rename_entries({k: v for k, v in state.items() if not k.startswith('fc.')}, _STEM.from_ours)
+
+
+LAYOUT = Layout(
+    'mmdetection', 'layer1.0.conv1.weight', lambda found: 'stem.0.weight' in found.state, _to_ours,
+    trap='outputs would be off by up to 19%')
