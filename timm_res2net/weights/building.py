@@ -14,6 +14,7 @@ from ..model.variants import VARIANTS
 from .checkpoint import CheckpointError
 from .loading import checkpoint_filter_fn
 from .matching import with_arguments
+from .pretrained_cfg import local_file
 from .reading import read_checkpoint
 
 # arguments that say where a model lives or how it is loaded or wrapped, not what it is
@@ -43,7 +44,7 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
     cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
-    local = cfg.file if pretrained and not cfg.state_dict and cfg.source != 'hf-hub' else None
+    local = local_file(cfg, kwargs.get('pretrained_cfg_overlay'), kwargs.get('cache_dir')) if pretrained else None
     if local:  # read it here: timm's own torch.load knows no .pdparams
         overlay = dict(state_dict=read_checkpoint(local).state, source=None, custom_load=False)
         arguments['pretrained_cfg_overlay'] = {**(kwargs.get('pretrained_cfg_overlay') or {}), **overlay}
@@ -78,7 +79,7 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     if pretrained and isinstance(model, Network):
         tag = model.pretrained_cfg.get('tag')
         network: Any = model
-        network.origin = Origin.of(model, f'{name}.{tag}' if tag else cfg.hf_hub_id or cfg.file or name)
+        network.origin = Origin.of(model, f'{name}.{tag}' if tag else local or cfg.hf_hub_id or name)
         model.pretrained_cfg.update(own_cfg(model))  # with a new head
     model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in _RUNTIME}
     return model
