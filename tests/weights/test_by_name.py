@@ -121,17 +121,20 @@ def test_a_url_comes_before_the_places_of_the_row(place):
 
 
 def test_license_and_source_of_a_copy(model, tmp_path):
-    """The license goes along, the address does not: the copy is where it is."""
+    """License and source go along, the address does not: the copy is where it is."""
     timm_res2net.save_folder(model, tmp_path / 'folder')
     save_for_hub(model, tmp_path / 'hub', 'alice/copy')
     for folder in ('folder', 'hub'):
         text = (tmp_path / folder / 'config.json').read_text()
-        assert json.loads(text)['pretrained_cfg']['license'] == 'apache-2.0'
-        assert json.loads(text)['pretrained_cfg']['tag'] == 'ssld_in1k'
+        cfg = json.loads(text)['pretrained_cfg']
+        assert (cfg['tag'], cfg['license'], cfg['description']) == ('ssld_in1k', 'apache-2.0', ROWS[BEST].source)
         assert 'bcebos' not in text and 'pdparams' not in text
-    assert '\nlicense: apache-2.0\n' in (tmp_path / 'hub/README.md').read_text()
+    card = (tmp_path / 'hub/README.md').read_text()
+    assert '\nlicense: apache-2.0\n' in card and f'\n- **Weights from:** {ROWS[BEST].source}\n' in card
+    assert timm_res2net.load_checkpoint(tmp_path / 'hub').pretrained_cfg['description'] == ROWS[BEST].source
     tuned = timm.create_model(BEST, pretrained=True, num_classes=2)
-    assert own_cfg(tuned).get('license') is None and tuned.origin.entries['license'] == 'apache-2.0'
+    assert not any(own_cfg(tuned).get(k) for k in ('license', 'description', 'tag'))
+    assert tuned.origin.entries['license'] == 'apache-2.0'
 
 
 def test_convert_by_name(place, network, tmp_path):

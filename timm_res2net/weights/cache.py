@@ -18,7 +18,7 @@ import os
 import re
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional, Tuple, Union
 from urllib.parse import urlsplit
@@ -64,7 +64,8 @@ def cached_file(
             URL, the file and what to do.
     """
     url, name = (url, '') if isinstance(url, str) else url
-    _check_url(url)
+    if not _is_url(url):
+        raise CheckpointError(f'{url!r} is no address that can be asked for a file: https://HOST/.../FILE.')
     name = name or _file_name(url)
     if name in ('', '.', '..') or name != Path(name).name:
         raise CheckpointError(f'{name!r}, in the cache for {shown(url)}, is no name of a file.')
@@ -100,14 +101,14 @@ def _last_part(url: str) -> str:
     return urlsplit(url).path.rpartition('/')[2]
 
 
-def _check_url(url: str) -> None:
+def _is_url(url: str) -> bool:
+    """Whether it can be asked for a file."""
     try:
         parts = urlsplit(url)
-        whole = parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0 and '@' not in parts.netloc
+        named = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        whole = False
-    if not whole:
-        raise CheckpointError(f'{url!r} is no address that can be asked for a file: https://HOST/.../FILE.')
+        return False
+    return named and parts.scheme in ('http', 'https') and '@' not in parts.netloc
 
 
 def _file_name(url: str) -> str:
@@ -130,10 +131,8 @@ def _mirrored(url: str) -> str:
     mirror = os.environ.get(MIRROR, '')
     if not mirror:
         return url
-    try:
-        _check_url(mirror)
-    except CheckpointError:
-        raise CheckpointError(f'{MIRROR}={mirror!r} must be the URL of a folder, https://HOST/FOLDER.') from None
+    if not _is_url(mirror) or urlsplit(mirror).query:
+        raise CheckpointError(f'{MIRROR}={mirror!r} must be the URL of a folder, https://HOST/FOLDER.')
     return f'{mirror.rstrip("/")}/{_last_part(url)}'
 
 
@@ -151,7 +150,7 @@ def _read_record(path: Path) -> Optional[_Record]:
         return None
     except UnicodeDecodeError:
         text = ''
-    found = re.fullmatch(r'# (\S+)\n([0-9a-f]{64})  .*\n', text)
+    found = re.fullmatch(r'# (.+)\n([0-9a-f]{64})  .*\n', text)
     if not found:
         raise CheckpointError(f'{record} is no record of a sha256: delete it.')
     return _Record(*found.groups())
@@ -209,12 +208,11 @@ def _check_kept(path: Path, url: str, expected: str, record: Optional[_Record]) 
 def _fetch(path: Path, url: str, expected: str, record: Optional[_Record]) -> None:
     """Download a file into the cache."""
     address = _mirrored(url)
-    mirror = f'correct {MIRROR}' if address != url else f'set {MIRROR} to the URL of a folder that has it'
-    otherwise = f'Put the file at {path} by hand, or {mirror}'
+    by_hand = f'Put the file at {path} by hand'
     if constants.HF_HUB_OFFLINE:
         raise CheckpointError(
-            f'{shown(address)}: not in the cache, and offline mode is on (HF_HUB_OFFLINE). {otherwise} and unset '
-            'HF_HUB_OFFLINE.')
+            f'{shown(address)}: not in the cache, and offline mode is on. {by_hand}, or unset HF_HUB_OFFLINE, where '
+            f'{MIRROR} may be the URL of a folder that can be reached.')
     _clean(path)
     with _part_of(path) as part:
         try:
@@ -227,7 +225,8 @@ def _fetch(path: Path, url: str, expected: str, record: Optional[_Record]) -> No
                     f'what comes is another file than the first time (sha256 {found}, recorded {record.sha256}); if '
                     f'that is meant, delete {_record_path(path)}')
         except CheckpointError as error:
-            raise CheckpointError(f'{shown(address)}: {error}. {otherwise}.') from None
+            mirror = f'correct {MIRROR}' if address != url else f'set {MIRROR} to the URL of a folder that has it'
+            raise CheckpointError(f'{shown(address)}: {error}. {by_hand}, or {mirror}.') from None
         size = part.stat().st_size
         _write_record(path, url, found)
         os.replace(part, path)
@@ -258,5 +257,6 @@ def _clean(path: Path) -> None:
     """Remove what processes left that were killed."""
     name = re.compile(rf'\.[0-9a-f]{{32}}\.{re.escape(path.name)}')
     for part in path.parent.iterdir():
-        if name.fullmatch(part.name) and time.time() - part.stat().st_mtime > _STALE:
-            part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process has just moved it
+            if name.fullmatch(part.name) and time.time() - part.stat().st_mtime > _STALE:
+                part.unlink()

@@ -92,7 +92,7 @@ def _shipped(name: str, dataset: str) -> Weights:
     names = (SHIPPED / f'{dataset}_classes.txt').read_text(encoding='utf-8').split()
     return Weights(
         name, file=str(SHIPPED / f'{name}.safetensors'), sha256=made['sha256'], top1=made['top1'], top5=made['top5'],
-        dataset=dataset, source='trained here, see the file beside them', label_names=names)
+        dataset=dataset, source='trained for timm-res2net, see the file beside them', label_names=names)
 
 
 _SSLD = 'PaddleClas, trained by distillation (SSLD)'

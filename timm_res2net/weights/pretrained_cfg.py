@@ -48,7 +48,7 @@ def _cfg(name: str, weights: Optional[Weights]) -> Dict[str, Any]:
         cfg.update(
             num_classes=arguments['num_classes'] if weights.num_classes is None else weights.num_classes,
             hf_hub_id=weights.hf_hub_id or None, url=weights.url or None, file=weights.file or None,
-            label_names=weights.label_names)
+            description=weights.source or None, label_names=weights.label_names)
     return cfg
 
 
