@@ -133,3 +133,29 @@ def test_a_variant_of_ones_own(trained, tmp_path, monkeypatch):
     model = timm.create_model(f'local-dir:{tmp_path / "out"}', pretrained=True)
     assert isinstance(model, timm_res2net.Res2Net) and isinstance(model.act1, torch.nn.SiLU)
     assert all(torch.equal(v, state['state_dict'][k]) for k, v in model.state_dict().items())
+
+
+def test_to_another_project(paddle, tmp_path):
+    model = timm.create_model('res2net50_26w_4s_custom', scale=2, base_width=8, num_classes=3)
+    torch.save(model.state_dict(), tmp_path / 'mine.pth')
+    done = convert(tmp_path / 'mine.pth', tmp_path / 'theirs.pth', '--to', 'mmpretrain', '--check')
+    assert done.returncode == 0 and 'outputs 0.0e+00' in done.stdout, done.stderr
+    state = torch.load(tmp_path / 'theirs.pth')['state_dict']
+    assert torch.equal(state['head.fc.weight'], model.fc.weight)
+    again = convert(tmp_path / 'mine.pth', tmp_path / 'theirs.pth', '--to', 'mmpretrain')
+    assert again.returncode == 1 and '--overwrite' in again.stderr
+    assert convert(tmp_path / 'theirs.pth', tmp_path / 'folder', '--check').returncode == 0  # and from there
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['out.pdparams', '--to', 'PaddleClas'], "channels=(12, 16, 20, 24) must be (64, 128, 256, 512)"),
+    (['out.pth', '--to', 'PaddleClas'], 'must end in .pdparams'),
+    (['out.pth', '--to', 'nonsense'], "--to 'nonsense' is not known"),
+    (['out.pth', '--to', 'timm'], 'nobody could load it there: leave out --to'),
+    (['out.pth', '--to', 'official', '--as-timm'], 'leave out --as-timm'),
+    (['out.pth', '--to', 'official', '--class-names', 'x'], 'leave out --class-names'),
+])
+def test_what_another_project_has_not(arguments, message, paddle, tmp_path):
+    done = convert(paddle[1], tmp_path / arguments[0], *arguments[1:])
+    assert done.returncode and message in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())

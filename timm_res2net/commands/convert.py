@@ -1,7 +1,10 @@
-"""Weights of any published layout into a folder that timm loads: model.safetensors and config.json.
+"""Weights of any published layout into a folder that timm loads, model.safetensors and config.json, or --to a file.
 
     timm-res2net convert Res2Net50_vd_26w_4s_pretrained.pdparams converted
     python -c "import timm, timm_res2net; timm.create_model('local-dir:converted', pretrained=True)"
+    timm-res2net convert converted res2net50.pdparams --to PaddleClas
+
+--to writes a file as another project has it. It has to be the same network there: what is not is said.
 
 IN is .pth, .pt, .bin, .tar, .safetensors or .pdparams, a folder with model.safetensors, a folder of timm's train.py, or
 NAME.TAG of `timm-res2net list`. Class names are those of --class-names, else those that IN has, else those of the
@@ -19,6 +22,9 @@ from .command_line import Refusal, free_output
 EXAMPLE = 'timm-res2net convert res2net23_32w_4s_cifar_custom.cifar100 converted --check'
 WORDS = {
     'leave out as_timm or use save_folder': 'leave out --as-timm',
+    'use save_folder': 'leave out --to',
+    'layout=': '--to ',
+    'path=': 'OUT ',
     'name their `variant`': 'name their --variant',
     'or give variant= and arguments': 'or give --variant',
     'give variant= to have': 'give --variant to have',
@@ -30,11 +36,14 @@ CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the diffe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument('checkpoint', metavar='IN', help='checkpoint file or folder, or NAME.TAG')
-    parser.add_argument('folder', metavar='OUT', help='folder to write')
+    parser.add_argument('folder', metavar='OUT', help='folder to write, or file with --to')
     parser.add_argument('--variant', '--name', metavar='NAME', help='registered variant, if not the one recognised')
     parser.add_argument('--class-names', type=Path, metavar='FILE', help='names, one a line or a JSON list')
     parser.add_argument('--no-ema', action='store_true', help='take the plain weights of a training checkpoint')
     add_entry_and_prefix(parser)
+    parser.add_argument(
+        '--to', metavar='LAYOUT', help='write a file of this project: official, timm, mmpretrain, mmdetection, detectron2, '
+                                       'PaddleClas, PaddleDetection, Holocron or mindcv')
     parser.add_argument('--as-timm', action='store_true', help="under timm's own architecture name and parameter names")
     parser.add_argument('--check', action='store_true', help='load the folder again and compare the outputs')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
@@ -42,11 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and check."""
-    from ..weights import save_folder
+    from ..weights import save_as, save_folder
+    if args.to and (args.as_timm or args.class_names):
+        left_out = '--as-timm' if args.as_timm else '--class-names'
+        raise Refusal(f'files of projects have their own names and no class names: leave out {left_out} with --to')
     try:
-        free_output(args.folder, args.overwrite, folder=True)  # before any work
+        free_output(args.folder, args.overwrite, folder=not args.to)  # before any work
         model, found = load(args)
-        folder = save_folder(model, args.folder, overwrite=args.overwrite, as_timm=args.as_timm)
+        if args.to:
+            folder = save_as(model, args.folder, args.to, overwrite=args.overwrite)
+        else:
+            folder = save_folder(model, args.folder, overwrite=args.overwrite, as_timm=args.as_timm)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, OSError) and error.filename:
             error = ValueError(f'{error.filename}: {error.strerror}')
@@ -105,12 +120,17 @@ def published(name: str) -> Any:
 
 
 def compare(model: Any, folder: Path) -> float:
-    """Largest difference of the outputs of `model` and of the folder's, relative to the largest output."""
+    """Largest difference of the outputs of `model` and of what was written, relative to the largest output."""
     import timm
     import torch
-    again = timm.create_model(f'local-dir:{folder}', pretrained=True).eval()
+
+    from ..weights import load_checkpoint
+    again: Any = load_checkpoint(folder) if folder.is_file() else timm.create_model(
+        f'local-dir:{folder}', pretrained=True)
+    if again.num_classes != model.num_classes:  # where the project has no classifiers
+        model.reset_classifier(0)
     size = model.pretrained_cfg['input_size'][1:]
     x = torch.randn(2, model.in_chans, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         y = model.eval()(x)
-        return float((again(x) - y).abs().max() / y.abs().max().clamp(min=1e-30))
+        return float((again.eval()(x) - y).abs().max() / y.abs().max().clamp(min=1e-30))
