@@ -5,13 +5,12 @@ are forgotten; nothing is sent anywhere. Two models stand side by side:
 
     timm-res2net demo --model res2net23_32w_4s_cifar_custom --model my-finetuned-folder
 
-A model is a registered name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file or folder. Needs the extra `demo`:
-pip install 'timm-res2net[demo]'
+A model is a registered name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file or folder. Needs the extra
+`demo`: pip install 'timm-res2net[demo]'
 
 With --space FOLDER it writes the page as a folder that runs as a Hugging Face Space instead.
 """
 import argparse
-import sys
 from pathlib import Path
 from typing import Any, List, Tuple
 
@@ -42,10 +41,10 @@ def run(args: argparse.Namespace) -> int:
         raise Refusal(f'--model is there {len(models)} times, the page has room for two')
     if args.space is not None:
         return _space(args, models)
-    from .checks import needs
-    needs('the page', 'demo', 'gradio', 'skimage', 'pytorch_grad_cam')
     if args.port is not None and not 0 < args.port < 65536:
         raise Refusal(f'--port {args.port} must be from 1 to 65535')
+    from .checks import needs
+    needs('the page', 'demo', 'gradio', 'skimage', 'pytorch_grad_cam')
     free = args.host in LOCAL and not args.share
     from ..demo.serving import serve
     shelf = open_shelf()
@@ -87,7 +86,6 @@ def open_shelf() -> Any:
 
 def load(name: str) -> Tuple[Any, List[str], str]:
     """A model, the names of its classes, and what to know of its weights."""
-    import timm
     from timm.models import is_model_pretrained
 
     from .models import class_names, is_registered, load_model

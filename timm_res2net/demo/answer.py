@@ -14,7 +14,7 @@ __all__ = ['METHODS', 'Answer', 'answers', 'heat']
 
 class Answer(NamedTuple):
     """A class with its probability."""
-    index: int
+    number: int
     name: str
     probability: float
 

@@ -15,7 +15,8 @@ class Block:
     """The facts of a block, for its diagram.
 
     Attributes:
-        form: 'hierarchical', 'parallel' (no additions, y_1 pooled) or 'parallel_conv' (no additions, all convolved).
+        form: 'hierarchical', 'parallel' (no additions, y_1 pooled), 'parallel_conv' (no additions, all convolved) or
+            'plain' (scale 1).
         attention: Class of the attention layer, '' without one.
         attends: Where it acts: 'split' or 'output'.
         shortcut: What the shortcut is, in words.
@@ -46,8 +47,9 @@ def describe(subject: Subject, name: str) -> Block:
     before = subject.layers[places.index(name) - 1].field.jump
     attention = block.se if block.split_attn is None else block.split_attn
     stride = field.jump // before
-    in_split = block.convs[0].stride[0] > 1 or not isinstance(block.aa, torch.nn.Identity)  # type: ignore[index,union-attr]
+    in_split = block.convs[0].stride[0] > 1 or not isinstance(block.aa, torch.nn.Identity)  # type: ignore[index]
     form = 'hierarchical' if not block.parallel else 'parallel' if block.keep_last else 'parallel_conv'
+    form = form if block.scale > 1 else 'plain'
     return Block(
         name=name,
         inputs=block.conv1.in_channels,

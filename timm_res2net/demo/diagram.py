@@ -30,13 +30,14 @@ def describe_in_words(block: Block) -> str:
     added = {
         'hierarchical': 'each but the first convolved, from the third on after adding the one before',
         'parallel': 'each but the first convolved alone, the first pooled',
-        'parallel_conv': 'each convolved alone'}[block.form]
+        'parallel_conv': 'each convolved alone',
+        'plain': ''}[block.form]
     split = f'{block.scale} groups of {block.width} channels, {added}' if block.scale > 1 else (
         f'one 3 x 3 convolution of {block.width} channels, as in a bottleneck')
     attention = f'; {block.attention} on the {block.attends}' if block.attention else ''
-    return (f'Block {block.name}{stride}: 1 x 1 convolution from {block.inputs} to {block.scale * block.width} channels, '
-            f'{split}, cardinality {block.cardinality}, 1 x 1 convolution to {block.outputs} channels{attention}, '
-            f'plus the {block.shortcut} shortcut.')
+    return (f'Block {block.name}{stride}: 1 x 1 convolution from {block.inputs} to {block.scale * block.width} '
+            f'channels, {split}, cardinality {block.cardinality}, 1 x 1 convolution to {block.outputs} channels'
+            f'{attention}, plus the {block.shortcut} shortcut.')
 
 
 def _box(x: float, y: float, lines: List[str], kind: str, width: float = _BOX) -> str:

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
+from PIL import Image
 
 from .answer import Answer
 from .drawing import INFERNO, VIRIDIS, coloured, data_uri, group_colour, heat_over, hottest, image_tag, place, stretched
@@ -17,6 +18,19 @@ def note(text: str, wrong: bool = False) -> str:
     """A line about the state of things, read out where it is new."""
     role, kind = ('alert', 'note wrong') if wrong else ('status', 'note')
     return f'<p class="{kind}" role="{role}">{html.escape(text)}</p>'
+
+
+def heading(model: str, text: str, wrong: bool = False) -> str:
+    """What is above a column: which model, and a word on it."""
+    return f'<h3>{html.escape(model)}</h3>{note(text, wrong) if text else ""}'
+
+
+def photo_buttons(photos: Sequence[Tuple[str, Image.Image]]) -> str:
+    """Photos to choose from, by name."""
+    buttons = (
+        f'<button type="button" value="{name}">{image_tag(data_uri(np.asarray(image)), "")}'
+        f'{name.split("_")[-1]}</button>' for name, image in photos)
+    return f'<p class="legend">Or one of scikit-image\'s:</p><div class="photos">{"".join(buttons)}</div>'
 
 
 def percent(probability: float) -> str:
@@ -69,8 +83,8 @@ def group_figures(photo: np.ndarray, maps: Sequence[torch.Tensor], seen: Sequenc
             f'<li style="--group:{group_colour(one.group)}"><h4>{_y(one.group)}</h4>'
             f'<div class="pair">{answer}{field}</div><p><b>{one.side} x {one.side}</b> pixels, '
             f'{one.channels} channels<br>{effective(one)}</p></li>')
-    return (f'<p class="legend">Left: what the group answers ({html.escape(what)}). Right: which pixels move the unit at '
-            f'the chosen point, by the gradient.</p><ul class="groups">{"".join(cards)}</ul>')
+    return (f'<p class="legend">Left: what the group answers ({html.escape(what)}). Right: which pixels move the unit '
+            f'at the chosen point, by the gradient.</p><ul class="groups">{"".join(cards)}</ul>')
 
 
 def effective(seen: Seen) -> str:
@@ -90,7 +104,13 @@ def windows_figure(photo: np.ndarray, size: int, at: Tuple[float, float], seen: 
             f'gradient; of {size} x {size} pixels</p>')
 
 
-def depth_figure(photo: np.ndarray, size: int, at: Tuple[float, float], found: Dict[str, List[Seen]], chosen: str) -> str:
+def depth_figure(
+        photo: np.ndarray,
+        size: int,
+        at: Tuple[float, float],
+        found: Dict[str, List[Seen]],
+        chosen: str,
+) -> str:
     """The same for every block, small, from the first to the last."""
     uri = data_uri(photo, 160)
     cards = []
@@ -101,7 +121,8 @@ def depth_figure(photo: np.ndarray, size: int, at: Tuple[float, float], found: D
             f'<li{here}><h4>{html.escape(name)}</h4><div class="small">'
             f'{image_tag(uri, f"Windows in block {name}, in pixels: {sides}.")}{_overlay(size, seen, at)}</div>'
             f'<p>{_sides(seen)}</p></li>')
-    return f'<ol class="depth" tabindex="0" aria-label="windows block by block">{"".join(cards)}</ol>'
+    return (f'<h3>Around this pixel at every depth</h3><p class="legend">what {_y(1)}, {_y(2)}, .. can see, and where '
+            f'half of their gradient is, in pixels</p><ol class="depth">{"".join(cards)}</ol>')
 
 
 def _sides(seen: Sequence[Seen]) -> str:
@@ -128,9 +149,9 @@ def _overlay(size: int, seen: Sequence[Seen], at: Tuple[float, float]) -> str:
         if one.half is not None:
             x, y = one.unit
             reach = one.half // 2
-            shapes.append(_square(_inside((x - reach, y - reach, x + reach + 1, y + reach + 1), size), colour, 'dashed'))
-    x, y = at[0] * size, at[1] * size
-    shapes.append(f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{size / 90:.2f}" class="point"/>')
+            square = x - reach, y - reach, x + reach + 1, y + reach + 1
+            shapes.append(_square(_inside(square, size), colour, 'dashed'))
+    shapes.append(f'<circle cx="{at[0] * size:.2f}" cy="{at[1] * size:.2f}" r="{size / 90:.2f}" class="point"/>')
     return f'<svg viewBox="0 0 {size} {size}" aria-hidden="true">{"".join(shapes)}</svg>'
 
 
@@ -154,6 +175,6 @@ def numbers_table(named: Sequence[Tuple[str, Dict[str, Any]]]) -> str:
         f'<tr><th scope="row">{title}</th>{"".join(f"<td>{column[i]}</td>" for column in columns)}</tr>'
         for i, title in enumerate(TITLES))
     threads = named[0][1]['threads']
-    return (f'<table class="numbers"><caption>for one image of the model\'s own size; milliseconds are medians, measured '
-            f'here on {threads} thread{"s" * (threads > 1)}</caption><thead><tr><td></td>{head}</tr></thead>'
+    return (f'<table class="numbers"><caption>for one image of the model\'s own size; milliseconds are medians, '
+            f'measured here on {threads} thread{"s" * (threads > 1)}</caption><thead><tr><td></td>{head}</tr></thead>'
             f'<tbody>{lines}</tbody></table>')

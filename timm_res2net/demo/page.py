@@ -9,7 +9,7 @@ os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # before it is imported: nothi
 import gradio as gr  # noqa: E402
 
 from .answer import METHODS  # noqa: E402
-from .figures import note, numbers_table  # noqa: E402
+from .figures import note, numbers_table, photo_buttons  # noqa: E402
 from .numbers import numbers  # noqa: E402
 from .photo import BUNDLED, Photo  # noqa: E402
 from .side import Side, one_line  # noqa: E402
@@ -24,21 +24,26 @@ INTRODUCTION = (
     'that one block sees small and large windows at once. Give it a photo: what it answers, where it looks, and what '
     'each group of each block sees. Nothing of it leaves this machine or is kept.')
 
+CHOOSE = """element.addEventListener('click', event => {
+    const button = event.target.closest('button');
+    if (button) trigger('click', {name: button.value});
+});"""
 
-class Upload(gr.Image):
-    """gradio's place for pictures, which hands on the file as it came: `read_image` reads more than gradio does."""
-    is_template = True
 
-    def preprocess(self, payload: Any) -> Optional[Tuple[str, str]]:  # type: ignore[override]
-        """Path of the file, and its name on the visitor's machine."""
-        return payload and (payload.path, payload.orig_name or Path(payload.path).name)
+def as_it_came(payload: Any) -> Optional[Tuple[str, str]]:
+    """A file that was uploaded: where it is, and its name on the visitor's machine."""
+    return payload and (payload.path, payload.orig_name or Path(payload.path).name)
 
 
 def theme() -> gr.themes.Base:
     """gradio's plain one, in the fonts of the visitor's machine."""
     return gr.themes.Default(
         primary_hue='blue', neutral_hue='zinc', font=['system-ui', 'sans-serif'],
-        font_mono=['ui-monospace', 'monospace'])
+        font_mono=['ui-monospace', 'monospace'],
+    ).set(  # greys with a contrast of 4.5 and more
+        body_text_color_subdued='*neutral_600', body_text_color_subdued_dark='*neutral_300',
+        block_label_text_color='*neutral_700', block_title_text_color='*neutral_800',
+        block_info_text_color='*neutral_600', block_info_text_color_dark='*neutral_300')
 
 
 def build(shelf: Shelf, names: Sequence[str], shown: Sequence[str], free: bool) -> gr.Blocks:
@@ -55,22 +60,24 @@ def build(shelf: Shelf, names: Sequence[str], shown: Sequence[str], free: bool) 
         gr.Markdown(INTRODUCTION)
         with gr.Row(elem_id='given'):
             with gr.Column(min_width=300):
-                upload = Upload(
-                    label='A photo: drop, paste or take one', sources=['upload', 'clipboard', 'webcam'], height=180,
+                upload = gr.Image(
+                    label='A photo: drop, paste or take one', sources=['upload', 'clipboard', 'webcam'], height=190,
                     image_mode=None, buttons=[], elem_id='upload')
+                upload.preprocess = as_it_came  # `read_image` reads more, and says what it cannot
                 state = gr.HTML(note(_shown(BUNDLED[0])), elem_id='state')
             with gr.Column(min_width=300):
-                gallery = gr.Gallery(
-                    [(Photo(name).shown_whole(160), name.split('_')[-1]) for name in BUNDLED], columns=len(BUNDLED),
-                    height=130, label="Or one of scikit-image's", allow_preview=False, interactive=False, buttons=[],
-                    object_fit='cover', elem_id='gallery')
-                sides = [Side(shelf, n, _choice(n, names, shown, free)) for n in (1, 2)]
-        with gr.Tab('Answer and map'):
-            method = gr.Dropdown(list(METHODS), value='gradcam', label='Method of the map', elem_id='method')
+                gallery = gr.HTML(photo_buttons([
+                    (name, Photo(name).shown_whole(112)) for name in BUNDLED]), js_on_load=CHOOSE, elem_id='gallery')
+        with gr.Row():
+            sides = [Side(shelf, n, _choice(n, names, shown, free)) for n in (1, 2)]
+        with gr.Tab('Answer'):
             with gr.Row():
                 for side in sides:
                     side.lay_out_answer()
-        with gr.Tab('Inside a block'):
+            method = gr.Radio(
+                list(METHODS), value='gradcam', label='Method of the map', elem_id='method',
+                info='scorecam runs the network once a channel, which takes minutes in a large one')
+        with gr.Tab('Inside'):
             gr.Markdown('Click on the photo, or move the pixel here:')
             with gr.Row():
                 point = [gr.Slider(0, 100, 50, step=1, label=f'{where}, percent', elem_id=where.lower())
@@ -78,7 +85,7 @@ def build(shelf: Shelf, names: Sequence[str], shown: Sequence[str], free: bool) 
             with gr.Row():
                 for side in sides:
                     side.lay_out_inside()
-        with gr.Tab('The numbers'):
+        with gr.Tab('Numbers'):
             table = gr.HTML(elem_id='numbers')
         _connect(page, sides, photo, upload, state, gallery, method, point, table)
     return page
@@ -120,14 +127,16 @@ def take(uploaded: Optional[Tuple[str, str]], before: Photo) -> Tuple[Photo, str
     return photo, note(_shown(title)), None
 
 
-def pick(event: gr.SelectData) -> Tuple[Photo, str]:
+def pick(event: gr.EventData) -> Tuple[Photo, str]:
     """A bundled photo."""
-    return Photo(BUNDLED[event.index]), note(_shown(BUNDLED[event.index]))
+    name = BUNDLED[BUNDLED.index(event.name)]
+    return Photo(name), note(_shown(name))
 
 
 def clicked(event: gr.EventData) -> Tuple[int, int]:
     """The pixel that was clicked, in percent."""
-    return tuple(min(max(round(100 * v), 0), 100) for v in (event.across, event.down))  # type: ignore[return-value]
+    across, down = (min(max(round(100 * v), 0), 100) for v in (event.across, event.down))
+    return across, down
 
 
 def compare(shelf: Shelf, *names: Optional[str]) -> str:
@@ -147,8 +156,8 @@ def _connect(
         photo: gr.State,
         upload: gr.Image,
         state: gr.HTML,
-        gallery: gr.Gallery,
-        method: gr.Dropdown,
+        gallery: gr.HTML,
+        method: gr.Radio,
         point: List[gr.Slider],
         table: gr.HTML,
 ) -> None:
@@ -182,7 +191,7 @@ def _connect(
     _then(gr.on([p.input for p in point], lambda: None, trigger_mode='always_last', **private), *insides, *depths)
     everything = [*answers, *insides, *depths]
     _then(upload.input(take, [upload, photo], [photo, state, upload], **private), *everything)
-    _then(gallery.select(pick, outputs=[photo, state], **private), *everything)
+    _then(gallery.click(pick, outputs=[photo, state], **private), *everything)
     _then(page.load(lambda: None, **private), *everything, numbered)
 
 

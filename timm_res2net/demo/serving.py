@@ -7,6 +7,8 @@ import tempfile
 import threading
 from typing import Callable, Optional, Sequence
 
+from .answer import answers, heat
+from .photo import BUNDLED, Photo
 from .subject import Shelf
 
 
@@ -23,8 +25,8 @@ def serve(
 ) -> None:
     """Serve the page until it is interrupted.
 
-    Files of visitors lie in a folder of this process, from which gradio deletes them after a minute, and which goes with
-    the process.
+    Files of visitors lie in a folder of this process, from which gradio deletes them after a minute, and which goes
+    with the process.
 
     Args:
         names, shown, free: As of `page.build`.
@@ -44,15 +46,24 @@ def serve(
         os.environ['GRADIO_TEMP_DIR'] = folder
         from .page import LARGEST, STYLE, build, theme
         page = build(shelf, names, shown, free)
+        warm_up(shelf, shown)
         try:
             _, url, public = page.launch(
-                server_name=host, server_port=port, share=share, inbrowser=browser, prevent_thread_lock=True, quiet=True,
-                max_file_size=LARGEST, theme=theme(), css_paths=STYLE, footer_links=[], run_history=False,
+                server_name=host, server_port=port, share=share, inbrowser=browser, prevent_thread_lock=True,
+                quiet=True, max_file_size=LARGEST, theme=theme(), css_paths=STYLE, footer_links=[], run_history=False,
                 enable_monitoring=False, mcp_server=False, ssr_mode=False, pwa=False)
             say(f'the page is at {public or url}, Ctrl-C stops it')
             threading.Event().wait()
         finally:
             page.close(verbose=False)
+
+
+def warm_up(shelf: Shelf, shown: Sequence[str]) -> None:
+    """Answer once, so that the first visitor does not wait for what is loaded and allocated then."""
+    photo = Photo(BUNDLED[0])
+    for name in shown:
+        best, *_ = answers(shelf[name], photo)
+        heat(shelf[name], photo, best.number)
 
 
 def _check(host: Optional[str], port: Optional[int]) -> None:

@@ -11,7 +11,7 @@ import gradio as gr
 from .answer import answers, heat
 from .block import describe, group_maps
 from .diagram import describe_in_words, diagram
-from .figures import SIDE, bar_style, depth_figure, group_figures, map_figure, note, percent, windows_figure
+from .figures import SIDE, bar_style, depth_figure, group_figures, heading, map_figure, note, percent, windows_figure
 from .photo import Photo
 from .subject import Shelf, Subject
 from .windows import windows
@@ -45,6 +45,12 @@ def usual_size(subject: Subject) -> int:
     return next((n for n in sizes(subject) if n >= 96), subject.size)
 
 
+def usual_block(subject: Subject) -> Optional[str]:
+    """The first from the middle of the network whose groups are added, where there is one."""
+    late = subject.blocks[len(subject.blocks) // 2:]
+    return next((name for name in late if describe(subject, name).form == 'hierarchical'), late[0] if late else None)
+
+
 @dataclasses.dataclass
 class Side:
     """The components of a column, and what fills them."""
@@ -55,7 +61,7 @@ class Side:
     inside_column: Any = None
     note: Any = None
     bars: Any = None
-    style: Any = None
+    title: Any = None
     other: Any = None
     layer: Any = None
     map: Any = None
@@ -72,32 +78,38 @@ class Side:
         n = self.number
         with gr.Column(min_width=300, visible=n == 1) as self.column:
             self.note = gr.HTML(elem_id=f'note-{n}')
-            self.map = gr.HTML(elem_id=f'map-{n}')
-            self.style = gr.HTML()
-            self.bars = gr.Radio(
-                [], label='The five best classes: choose one to see where it is', elem_id=f'bars-{n}',
-                elem_classes='bars')
-            self.other = gr.Dropdown([], label='Or any other class', elem_id=f'other-{n}')
-            self.layer = gr.Dropdown([], label='Layer of the map', elem_id=f'layer-{n}')
+            with gr.Row():
+                with gr.Column(min_width=280):
+                    self.map = gr.HTML(elem_id=f'map-{n}')
+                with gr.Column(min_width=280):
+                    self.bars = gr.Radio(
+                        [], label='The five best classes: choose one to see where it is', elem_id=f'bars-{n}',
+                        elem_classes='bars')
+                    self.other = gr.Dropdown([], label='Or any other class', elem_id=f'other-{n}')
+                    self.layer = gr.Dropdown([], label='Layer of the map', elem_id=f'layer-{n}')
 
     def lay_out_inside(self) -> None:
         """The column of the second tab."""
         n = self.number
         with gr.Column(min_width=300, visible=n == 1) as self.inside_column:
+            self.title = gr.HTML()
             with gr.Row():
-                self.block = gr.Dropdown([], label='Block', elem_id=f'block-{n}', min_width=120)
-                self.size = gr.Dropdown([], label='Pixels given to it', elem_id=f'size-{n}', min_width=120)
-            self.windows = gr.HTML(elem_id=f'windows-{n}', js_on_load=CLICK)
-            self.channel = gr.Slider(
-                0, 1, 0, step=1, label='Channel of each group (0: the mean of all)', elem_id=f'channel-{n}')
+                with gr.Column(min_width=280):
+                    self.windows = gr.HTML(elem_id=f'windows-{n}', js_on_load=CLICK)
+                with gr.Column(min_width=280):
+                    with gr.Row():
+                        self.block = gr.Dropdown([], label='Block', elem_id=f'block-{n}', min_width=120)
+                        self.size = gr.Dropdown([], label='Pixels given to it', elem_id=f'size-{n}', min_width=120)
+                    self.channel = gr.Slider(
+                        0, 1, 0, step=1, label='Channel of each group (0: the mean of all)', elem_id=f'channel-{n}')
+                    self.diagram = gr.HTML(elem_id=f'diagram-{n}')
             self.groups = gr.HTML(elem_id=f'groups-{n}')
-            self.diagram = gr.HTML(elem_id=f'diagram-{n}')
             self.depth = gr.HTML(elem_id=f'depth-{n}')
 
     @property
     def answered(self) -> List[Any]:
         """What `answer` fills, in its order."""
-        return [self.column, self.inside_column, self.note, self.bars, self.style, self.other, self.layer, self.map,
+        return [self.column, self.inside_column, self.note, self.title, self.bars, self.other, self.layer, self.map,
                 self.block, self.size, self.channel]
 
     def answer(
@@ -112,31 +124,35 @@ class Side:
         """The answer of a model to a photo, and what there is to choose of it."""
         there = gr.Column(visible=bool(name))
         if not name:
-            return self._without(there, '')
+            return self._without(there, '', '')
         try:
             subject = self.shelf[name.strip()]
+            size = kept(size, sizes(subject), usual_size(subject))
+            photo.views(subject.config, [subject.size, SIDE, size])  # decoded once for all that follows
             found = answers(subject, photo)
             layers = subject.map_layers
             layer = kept(layer, layers, layers[0] if layers else None)
-            drawn = self._map(photo, subject, found[0].index, layer, method)
-            width = describe(subject, kept(block, subject.blocks, subject.blocks[0])).width if subject.blocks else 1
+            drawn = self._map(photo, subject, found[0].number, layer, method)
+            block = kept(block, subject.blocks, usual_block(subject))
+            width = describe(subject, block).width if block else 1
         except Exception as error:  # whatever timm, the Hub or a file says, in one line
-            return self._without(there, f'{name} cannot be shown: {one_line(error)}', wrong=True)
-        choices = [(f'{percent(answer.probability)}  {answer.name}', answer.index) for answer in found]
+            return self._without(there, name, f'{name} cannot be shown: {one_line(error)}')
+        choices = [(f'{percent(answer.probability)}  {answer.name}', answer.number) for answer in found]
         everything = sorted((title, i) for i, title in enumerate(subject.classes))
         return (
-            there, there, note(subject.note) if subject.note else '', gr.Radio(choices, value=found[0].index),
-            bar_style(f'bars-{self.number}', found), gr.Dropdown(everything, value=None),
-            gr.Dropdown(layers, value=layer), drawn,
-            gr.Dropdown(subject.blocks, value=kept(block, subject.blocks, (subject.blocks or [None])[0])),
-            gr.Dropdown(sizes(subject), value=kept(size, sizes(subject), usual_size(subject))),
+            there, there, heading(subject.name, subject.note) + bar_style(f'bars-{self.number}', found),
+            heading(subject.name, subject.note), gr.Radio(choices, value=found[0].number),
+            gr.Dropdown(everything, value=None), gr.Dropdown(layers, value=layer), drawn,
+            gr.Dropdown(subject.blocks, value=block),
+            gr.Dropdown(sizes(subject), value=size),
             gr.Slider(maximum=width, value=0))
 
-    def _without(self, there: Any, text: str, wrong: bool = False) -> Tuple[Any, ...]:
-        """A column without a model."""
+    def _without(self, there: Any, name: str, text: str) -> Tuple[Any, ...]:
+        """A column without a model, and why."""
         nothing = gr.Dropdown([], value=None)
-        return (there, there, note(text, wrong) if text else '', gr.Radio([], value=None), '', nothing, nothing, '',
-                nothing, nothing, gr.Slider(value=0))
+        words = heading(name, text, wrong=True) if text else ''
+        return (there, there, words, words, gr.Radio([], value=None), nothing, nothing, '', nothing, nothing,
+                gr.Slider(value=0))
 
     def _map(self, photo: Photo, subject: Subject, index: int, layer: Optional[str], method: str) -> str:
         try:
@@ -192,10 +208,9 @@ class Side:
 
     def _no_groups(self, name: str) -> str:
         try:
-            subject = self.shelf[name.strip()]
-        except Exception:  # which the first tab has told
+            return '' if self.shelf[name.strip()].blocks else note(FOREIGN.format(name), wrong=True)
+        except Exception:  # which `answer` has told
             return ''
-        return note(FOREIGN.format(subject.name), wrong=True) if not subject.blocks else ''
 
     def at_every_depth(
             self,

@@ -62,7 +62,7 @@ def checked(subject: Subject) -> Subject:
     """The subject, if the page can show it.
 
     Raises:
-        ValueError: It has no classifier, takes other channels than pictures have, or is not square; the message says it.
+        ValueError: It has no classifier, or takes other channels than pictures have, or no squares.
     """
     image_mode(subject.config)
     if not getattr(subject.model, 'num_classes', 0):
@@ -83,20 +83,30 @@ class Shelf:
         """
         self.load = load
         self.keep = keep
-        self.held: 'OrderedDict[str, Subject]' = OrderedDict()
+        self.held: OrderedDict[str, Subject] = OrderedDict()
+        self.loading: Dict[str, threading.Lock] = {}
         self.lock = threading.Lock()
 
     def __getitem__(self, name: str) -> Subject:
-        """The model of that name.
+        """The model of that name; who asks for another one does not wait for it.
 
         Raises:
             ValueError: The page cannot show it; beside what `load` raises.
         """
         with self.lock:
-            if name not in self.held:
-                model, classes, note = self.load(name)
-                self.held[name] = checked(Subject(name, model, classes, note))
+            one_of_this_name = self.loading.setdefault(name, threading.Lock())
+        try:
+            with one_of_this_name:
+                subject = self.held.get(name)
+                if subject is None:
+                    model, classes, note = self.load(name)
+                    subject = checked(Subject(name, model, classes, note))
+        finally:
+            with self.lock:
+                self.loading.pop(name, None)
+        with self.lock:
+            self.held[name] = subject
             self.held.move_to_end(name)
             while len(self.held) > self.keep:
                 self.held.popitem(last=False)
-            return self.held[name]
+        return subject

@@ -8,7 +8,7 @@ from ..insight import Group, gradient_field, group_activations, side_of_share
 from .photo import Photo
 from .subject import COMPUTING, Subject
 
-Box = Tuple[int, int, int, int]  # left, top, right, bottom in pixels, right and bottom outside; may lie beyond the photo
+Box = Tuple[int, int, int, int]  # left, top, right and bottom (outside) in pixels; may go beyond the photo
 
 
 class Seen(NamedTuple):
