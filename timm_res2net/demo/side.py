@@ -46,9 +46,10 @@ def usual_size(subject: Subject) -> int:
 
 
 def usual_block(subject: Subject) -> Optional[str]:
-    """The first from the middle of the network whose groups are added, where there is one."""
-    late = subject.blocks[len(subject.blocks) // 2:]
-    return next((name for name in late if describe(subject, name).form == 'hierarchical'), late[0] if late else None)
+    """The last whose groups are added and see no more than the picture, where there is one."""
+    good = (name for name in reversed(subject.blocks) if describe(subject, name).form == 'hierarchical'
+            and max(describe(subject, name).sides) <= usual_size(subject))
+    return next(good, subject.blocks[0] if subject.blocks else None)
 
 
 @dataclasses.dataclass
