@@ -1,5 +1,7 @@
 """The page in a real browser: what a person sees of all that may happen, and that nothing leaves the machine."""
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +10,12 @@ from demo_page import QUIET, Visit, find_browser, served
 from PIL import Image
 from run_command import here
 from skimage import data
+from timm.models import save_for_hf
 
 from timm_res2net import save_folder
 
 pytestmark = pytest.mark.demo
+PICTURE = Path(__file__).resolve().parents[2] / 'images/demo.png'
 SHIPPED = 'res2net23_32w_4s_cifar_custom'
 
 
@@ -152,8 +156,9 @@ def test_a_click_on_a_pixel(visit):
     layers = json.loads(here('receptive-field', SHIPPED, '--json').stdout)[SHIPPED]['layers']
     sides = {layer['name']: [g['largest'] for g in layer['groups'][-1:] + layer['groups'][:-1]]
              for layer in layers if layer['groups']}
-    assert all(f'y{i} {side} pixels' in visit.alt('#windows-1') for i, side in enumerate(sides['layer2.1'], 1))
-    for i, side in enumerate(sides['layer2.1'], 1):
+    block = visit.page.locator('#block-1 input').input_value()
+    assert all(f'y{i} {side} pixels' in visit.alt('#windows-1') for i, side in enumerate(sides[block], 1))
+    for i, side in enumerate(sides[block], 1):
         assert f'{side} x {side} pixels' in visit.page.locator('#groups-1 li').nth(i - 1).inner_text()
     visit.settled()
     assert visit.page.locator('#depth-1 h4').all_inner_texts() == list(sides)
@@ -198,7 +203,7 @@ def test_a_second_model_beside_the_first(visit, tmp_path):
     assert f'{sum(p.numel() for p in model.parameters()):,}' in visit.text('#numbers')
 
 
-def test_a_model_that_does_not_exist(visit):
+def test_a_model_that_does_not_exist_and_one_without_groups(visit, tmp_path):
     visit.choose('#model-2', 'nonsense')
     visit.until("document.querySelector('#note-2 [role=alert]')")
     assert 'nonsense cannot be shown: nonsense is no model that timm knows, and no file' in visit.text('#note-2')
@@ -206,7 +211,9 @@ def test_a_model_that_does_not_exist(visit):
     visit.choose('#model-2', 'test_res2net_custom')
     visit.until("document.querySelector('#map-2 img')")
     assert 'test_res2net_custom has no trained weights: they are random' in visit.text('#note-2')
-    visit.choose('#model-2', 'resnet18')
+    save_for_hf(timm.create_model('resnet18', num_classes=3), tmp_path / 'resnet18', safe_serialization=True)
+    visit.settled()
+    visit.choose('#model-2', f'local-dir:{tmp_path / "resnet18"}')
     visit.tab('Inside')
     visit.until("document.querySelector('#windows-2').innerText.includes('no network of this package')")
 
@@ -257,6 +264,22 @@ def test_light_and_dark_wide_and_narrow(browser, server, scheme, width):
         assert visit.page.evaluate(FAINT) == [], tab
         assert visit.page.evaluate('document.documentElement.scrollWidth') <= width, tab
     assert visit.complaints == [] and visit.elsewhere() == []
+
+
+def test_the_picture_in_the_readme(browser, server, tmp_path):
+    """It is of the page as it is: the same size. `DEMO_PICTURE=images/demo.png` takes it anew."""
+    visit = Visit(browser, server.url, 1180)
+    visit.page.get_by_role('button', name='motorcycle').click()
+    visit.until("document.querySelector('#map-1 img').alt.startsWith('stereo_motorcycle')")
+    visit.tab('Inside')
+    visit.settled()
+    path = Path(os.environ.get('DEMO_PICTURE', tmp_path / 'demo.png'))
+    visit.page.screenshot(path=path, full_page=True, scale='css')
+    with Image.open(path) as taken:
+        small = taken.convert('RGB').quantize(200, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    with Image.open(PICTURE) as shown:
+        assert shown.width == small.width and abs(shown.height - small.height) < 60
 
 
 def test_the_server_stopped_in_between(browser, pictures):

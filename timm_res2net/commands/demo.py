@@ -62,6 +62,8 @@ def _space(args: argparse.Namespace, models: List[str]) -> int:
     from ..demo.space import write_space
     from ..weights import save_folder
     from .models import is_registered, load_model
+    if args.space.exists():
+        raise Refusal(f'{args.space} exists already: choose another folder')
     free_output(args.space, folder=True)
     args.space.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:

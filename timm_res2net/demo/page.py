@@ -40,7 +40,8 @@ def theme() -> gr.themes.Base:
     return gr.themes.Default(
         primary_hue='blue', neutral_hue='zinc', font=['system-ui', 'sans-serif'],
         font_mono=['ui-monospace', 'monospace'],
-    ).set(  # greys with a contrast of 4.5 and more
+    ).set(  # contrasts of 4.5 and more
+        link_text_color='*primary_700', link_text_color_dark='*primary_400',
         body_text_color_subdued='*neutral_600', body_text_color_subdued_dark='*neutral_300',
         block_label_text_color='*neutral_700', block_title_text_color='*neutral_800',
         block_info_text_color='*neutral_600', block_info_text_color_dark='*neutral_300')

@@ -28,7 +28,7 @@ emoji: 🔎
 colorFrom: yellow
 colorTo: blue
 sdk: gradio
-sdk_version: {gradio}
+sdk_version: '{gradio}'
 python_version: '{python}'
 app_file: app.py
 pinned: false
