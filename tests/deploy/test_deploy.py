@@ -514,8 +514,7 @@ def test_load_refuses(model, tmp_path):
         deploy.load(tmp_path / 'other.pt2')
     deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
     loaded = deploy.load(tmp_path / 'model.pt2')
-    for x in (torch.zeros(1, 3, 32, 32), torch.zeros(3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE).byte(),
-              torch.zeros(0, 3, SIZE, SIZE)):
+    for x in (torch.zeros(1, 3, 32, 32), torch.zeros(3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE).byte()):
         with pytest.raises(ValueError, match='it must be'):
             loaded(x)
     with pytest.raises(ValueError, match=r'x\.cpu\(\)'):
