@@ -1,4 +1,4 @@
-"""Bad input to fast paths: what eager gives (NaN, an empty batch), or an error that names it; never a confident class."""
+"""Bad input to fast paths: NaN or an empty batch as in eager, or an error that names it; never a confident class."""
 import copy
 from concurrent.futures import ThreadPoolExecutor
 

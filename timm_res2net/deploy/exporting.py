@@ -2,6 +2,7 @@
 
 The formats are in `writers.py`.
 """
+import errno
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ def export(
         except (ImportError, ExportError):
             raise
         except Exception as error:
-            raise ExportError(f'{format} {precision}: {_reason(error, path)} No file is left.') from error
+            raise ExportError(f'{format} {precision}: {_reason(error, path).rstrip(".")}. No file is left.') from error
     return Report(
         str(path), format, precision, **agreement, made_up=job.made_up, bytes=size, seconds=time.time() - start)
 
@@ -141,11 +142,11 @@ def format_of(path: Path) -> str:
 
 def _reason(error: Exception, path: Path) -> str:
     """In a line, and what to do about it."""
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
+        return f'{error.filename}: {error.strerror}: choose another folder.'
     if disk_is_full(path.absolute().parent) or 'No space left' in str(error):
         return f'the disk of {path.absolute().parent} is full: free some space, or choose another folder.'
-    if isinstance(error, OSError) and error.strerror:
-        return f'{error.filename}: {error.strerror}: choose another folder.'
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}.'
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
 
 
 def check_target(

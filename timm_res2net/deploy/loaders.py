@@ -52,13 +52,13 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
     except Exception as error:
         raise ValueError(f'{path} cannot be loaded, it is damaged or of another version: {_reason(error)}') from error
     if run is None or not text:
-        raise ValueError(f'{path} was not written by timm_res2net: it does not say what input it wants.')
+        raise ValueError(f'{path} was not written by timm_res2net, or is damaged: it does not say what input it wants.')
     return Deployed(run, _checked(path, text))
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f'{type(error).__name__}: {lines[0][:200] if lines else ""}'
+    *_, last = ['', *filter(None, map(str.strip, str(error).splitlines()))]
+    return f'{type(error).__name__}: {last[:200]}'
 
 
 def _checked(path: Path, text: str) -> Dict[str, Any]:

@@ -19,16 +19,19 @@ from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
 def write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
     """Compiled code, weights inside; runs where torch does, without tracing or compiling."""
+    from torch._inductor.package import package_aoti
     program = _quantized(graph, inputs, metadata)
     known = {**metadata, 'torch': torch.__version__, 'cpu': sorted(cpu_features())}
+    args, kwargs = program.example_inputs
+    files = torch._inductor.aot_compile(program.module(), args, kwargs, options={
+        'freezing': True,  # which it does where there are no gradients: `export` sees to that
+        'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
+        'aot_inductor.metadata': {METADATA: json.dumps(known).encode().hex()},  # it becomes a C string
+        'aot_inductor.package': True,
+        'aot_inductor.output_path': str(path.with_name('code')),  # torch's cache would keep it for good
+    })
     package = io.BytesIO()
-    torch._inductor.aoti_compile_and_package(
-        program, package_path=package, inductor_configs={
-            'freezing': True,  # where there are no gradients: `export` sees to that
-            'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
-            'aot_inductor.metadata': {METADATA: json.dumps(known).encode().hex()},  # it becomes a C string
-            'aot_inductor.output_path': str(path.with_name('code')),  # torch's cache would keep it for good
-        })
+    package_aoti(package, files)
     path.write_bytes(package.getbuffer())
 
 
