@@ -60,9 +60,9 @@ class Worker:
 
     def start(self) -> None:
         code = f'from {__name__} import serve; serve({str(self.path)!r}, {self.threads})'
-        env = {'OMP_NUM_THREADS': str(self.threads), 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
         self.process: Any = subprocess.Popen(
-            [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **env})
+            [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=environment(OMP_NUM_THREADS=str(self.threads)))
 
     def metadata(self) -> str:
         """Of the file, once it is loaded.
@@ -111,6 +111,11 @@ class Worker:
             self.process.stdin.close()  # it ends when there is nothing to read any more
         self.process.wait()
         self.process.stdout.close()
+
+
+def environment(**variables: str) -> Dict[str, str]:
+    """For a process of Python that is to find what this one imports."""
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)), **variables}
 
 
 def start_workers(path: Path, count: int) -> List[Worker]:

@@ -23,7 +23,7 @@ def write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metada
     program = _quantized(graph, inputs, metadata)
     known = {**metadata, 'torch': torch.__version__, 'cpu': sorted(cpu_features())}
     args, kwargs = program.example_inputs
-    files = torch._inductor.aot_compile(program.module(), args, kwargs, options={
+    files: Any = torch._inductor.aot_compile(program.module(), args, kwargs, options={
         'freezing': True,  # which it does where there are no gradients: `export` sees to that
         'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
         'aot_inductor.metadata': {METADATA: json.dumps(known).encode().hex()},  # it becomes a C string
