@@ -12,8 +12,8 @@ from timm_res2net.deploy.benchmark import parts, rounds, tables
 
 
 def benchmark(*args, cwd, **env):
-    done = command(
-        'benchmark', '--seconds', '0.1', '--rounds', '1', '--output', 'results', *args, cwd=cwd, env={**os.environ, **env})
+    small = '--seconds', '0.1', '--rounds', '1', '--output', 'results'
+    done = command('benchmark', *small, *args, cwd=cwd, env={**os.environ, **env})
     assert done.returncode == 0, done.stderr[-2000:]
     folder = cwd / 'results'
     return json.loads((folder / 'benchmark_cpu.json').read_text()), (folder / 'benchmark_cpu.md').read_text()
@@ -102,7 +102,8 @@ def test_wrong_arguments(tmp_path):
     (tmp_path / 'file').touch()
     for args, words in (
             (['--parts', 'nothing'], 'invalid choice'), (['--batch', '0'], '--batch 0 must be at least 1'),
-            (['--seconds', '-1'], '--seconds -1.0'), (['--threads', '0'], '--threads 0'), (['--rounds', '0'], '--rounds 0'),
+            (['--seconds', '-1'], '--seconds -1.0'), (['--threads', '0'], '--threads 0'),
+            (['--rounds', '0'], '--rounds 0'),
             (['--paths', '('], '--paths ( is no regular expression'), (['--ours', 'nothing'], '--ours nothing'),
             (['--output', 'file'], 'file'), (['--output', 'file/results'], 'file')):
         done = here('benchmark', *args, cwd=tmp_path)

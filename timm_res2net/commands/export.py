@@ -3,8 +3,9 @@
 The suffix of FILE names the format: .pt2 is compiled code for this kind of CPU (AOTInductor, which needs a C++ compiler
 here; --format torch: a torch.export program, which needs none), .onnx ONNX, .xml OpenVINO with a .bin beside it. These
 two and int8 need the extra `deploy`: pip install 'timm-res2net[deploy]'. It also brings the photographs that a file is
-compared on without --images; where they are missing, pictures are made up, but not for int8. MODEL is a registered name,
-hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file or folder. `classify` and `evaluate` take FILE as --model, `timm_res2net.deploy.load(FILE)` gives a callable.
+compared on without --images; where they are missing, pictures are made up, but not for int8. MODEL is a registered
+name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file or folder. `classify` and `evaluate` take FILE as
+--model, `timm_res2net.deploy.load(FILE)` gives a callable.
 
 Exit code 0: exported. 1: not kept, since it does not agree, or exported without images that could not be read (named).
 2: nothing could be done.

@@ -49,8 +49,8 @@ def inference_tables(part: Dict[str, Any]) -> List[str]:
                   f'between rounds: {"; ".join(part["busy"])}.', '']
     elif 'rounds' in part:
         most = max(s for named in part['spread'].values() for apart in named.values() for s in apart.values())
-        lines += [f'Every path in a process of its own, {part["rounds"]} rounds in turns; the rounds of a path are apart '
-                  f'by {most:.0%} at most.', '']
+        lines += [f'Every path in a process of its own, {part["rounds"]} rounds in turns; rounds of the same path are '
+                  f'apart by {most:.0%} at most.', '']
     for precision, named in rows.items():
         lines += [f'| {precision} | {" | ".join(f"batch {b}" for b in batches)} |']
         lines += ['| --- |' + ' ---: |' * len(batches)]
