@@ -244,7 +244,8 @@ FAINT = """() => {
     const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
         if ((numbers(c)[3] ?? 1) > 0.9) return c; } return 'rgb(255, 255, 255)'; };
     const shown = e => e.offsetParent && [...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim());
-    return [...document.querySelectorAll('h1, h3, h4, p, label, span, td, th, figcaption, button, caption')].filter(shown)
+    const words = 'h1, h3, h4, p, label, span, td, th, figcaption, button, caption';
+    return [...document.querySelectorAll(words)].filter(shown)
         .map(e => { const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
             return [(a + 0.05) / (b + 0.05), e.innerText, e.className]; })
         .filter(([ratio]) => ratio < 4.5);

@@ -38,7 +38,8 @@ class Server:
         self.output = folder / 'output.txt'
         path = os.pathsep.join(filter(None, [str(folder), os.environ.get('PYTHONPATH')]))
         self.environ = {
-            **os.environ, 'PYTHONPATH': path, 'WATCH_NETWORK': str(self.network), 'TMPDIR': str(self.temporary), **environ}
+            **os.environ, 'PYTHONPATH': path, 'WATCH_NETWORK': str(self.network), 'TMPDIR': str(self.temporary),
+            **environ}
         self.command = [str(word).replace('PORT', str(self.port)) for word in command]
 
     def start(self, cwd=None):

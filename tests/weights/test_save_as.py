@@ -1,4 +1,4 @@
-"""Back into other projects: their names and literal networks, exact round trips, refusals, files as others write them."""
+"""Back into other projects: their names and literal networks, exact round trips, refusals, files as they write them."""
 import os
 import pickle
 import stat

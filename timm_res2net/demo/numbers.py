@@ -4,7 +4,7 @@ from typing import Any, Dict, List
 import torch
 
 from ..deploy import prepack
-from ..deploy.benchmark.paths import interleave
+from ..deploy.benchmark.timing import interleave
 from ..insight import cost
 from .subject import COMPUTING, Subject
 

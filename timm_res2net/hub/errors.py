@@ -20,12 +20,16 @@ from huggingface_hub.errors import (
 
 LOGIN = 'log in with `hf auth login` or pass token='
 # the client's HTTP library changed over the years; its base exception is a parent of the Hub's own in each of them
-_TRANSPORT = tuple(
+TRANSPORT = tuple(
     c for c in HfHubHTTPError.__mro__ if c.__module__.partition('.')[0] in ('httpx', 'httpx2', 'requests'))
 
 
 class HubError(RuntimeError):
     """Something that a person can put right, told in one line; the client's own error is its `__cause__`."""
+
+
+class HubTimeout(HubError):
+    """The Hub kept silent for longer than the limit."""
 
 
 @contextmanager
@@ -62,7 +66,7 @@ def _explain(
         if isinstance(error, LocalEntryNotFoundError):
             cached = False
             if error.__cause__ is None:
-                return _offline(repo_id)
+                return _offline(repo_id, writes)
         else:
             message = _explain_one(error, repo_id, revision, token, writes, cached)
             if message is not None:
@@ -71,7 +75,9 @@ def _explain(
     return None if cached else f'{repo_id} is not in the cache and could not be looked up on the Hub: try again.'
 
 
-def _offline(repo_id: str) -> str:
+def _offline(repo_id: str, writes: bool) -> str:
+    if writes:
+        return f'Offline mode is on (HF_HUB_OFFLINE), and nothing can be pushed to {repo_id}: unset HF_HUB_OFFLINE.'
     return (f'Offline mode is on (HF_HUB_OFFLINE) and {repo_id} is not in the cache ({constants.HF_HUB_CACHE}): unset '
             'HF_HUB_OFFLINE, or download it once while online.')
 
@@ -87,7 +93,7 @@ def _explain_one(
     logged_in = bool(token) if token is not None else get_token() is not None
     url = f'{constants.ENDPOINT}/{repo_id}'
     if isinstance(error, OfflineModeIsEnabled):
-        return _offline(repo_id)
+        return _offline(repo_id, writes)
     if isinstance(error, LocalTokenNotFoundError):
         return f'Not logged in to the Hub: {LOGIN}.'
     if isinstance(error, HFValidationError):
@@ -105,7 +111,7 @@ def _explain_one(
         return f'A file of {repo_id} is missing on the Hub: see {url}.'
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error, repo_id, logged_in, writes)
-    if isinstance(error, (ConnectionError, TimeoutError, *_TRANSPORT)):
+    if isinstance(error, (ConnectionError, TimeoutError, *TRANSPORT)):
         in_cache = '' if cached else f' and {repo_id} is not in the cache'
         detail = f'{type(error).__name__}: {error}'.rstrip(': ')
         return f'The connection to {constants.ENDPOINT} failed ({detail}){in_cache}: check the network and try again.'

@@ -1,21 +1,39 @@
-"""A pull: download one commit's config and weights, check both, and have timm build the model from the cache."""
+"""A pull: download one commit's config and weights, check both, and build what the weights are.
+
+The config.json says what they do not tell (activation, strides, ...). It is compared with them before anything is
+built, so that what a pull takes is bounded by the file of weights, whatever its config says.
+"""
+import dataclasses
 import json
+import logging
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
-import timm
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from timm.models import is_model
+from timm.models import PretrainedCfg, is_model
 from torch import nn
 
+from ..model.arguments import check_int
+from ..model.data_cfg import read_config
 from ..weights.cache import sha256_of
-from ..weights.checkpoint import CheckpointError
+from ..weights.checkpoint import Checkpoint, CheckpointError
+from ..weights.loading import load_read
+from ..weights.matching import RUNTIME
+from ..weights.reading import read_checkpoint
 from ..weights.saving import CONFIG, WEIGHTS
 from .client import LIBRARY, full_name
-from .errors import HubError, hub_errors
+from .errors import HubError, HubTimeout, hub_errors
+from .time_limit import time_limit
+
+_CONFIG_BYTES = 1 << 24  # names and descriptions of 20,000 classes are a tenth of it
+_REFUSED = {  # arguments of timm.create_model that would undo what a pull is
+    'pretrained': 'the weights are always loaded; for a new model use timm.create_model',
+    'pretrained_cfg': 'the repository describes itself; pretrained_cfg_overlay= replaces entries',
+    'checkpoint_path': 'the weights are those of the repository; for a file use load_checkpoint',
+}
+_logger = logging.getLogger(__name__)
 
 
 def from_hub(
@@ -24,6 +42,7 @@ def from_hub(
         revision: Optional[str] = None,
         token: Optional[str] = None,
         cache_dir: Union[str, Path, None] = None,
+        timeout: Optional[float] = None,
         num_classes: Optional[int] = None,
         in_chans: Optional[int] = None,
         **model_kwargs,
@@ -35,29 +54,52 @@ def from_hub(
         revision: Branch, tag or commit.
         token: Of the Hub, None for the one of `hf auth login` or HF_TOKEN.
         cache_dir: Folder of the downloads, None for the Hub's cache.
+        timeout: Seconds without a sign of life from the Hub, None for those of TIMM_RES2NET_HUB_TIMEOUT or else 30.
+            The copy in the cache is taken then, if there is one.
         num_classes: Classes of a new head, None for the head that was pushed.
         in_chans: Input channels, None for those of the pushed model.
         **model_kwargs: Further arguments of the model, which win over those it was pushed with.
 
     Returns:
-        The model in training mode, as timm gives it, on the CPU.
+        The model in training mode, as timm gives it, on the CPU. A ResNet of timm's that this package has too comes as
+        this package's.
 
     Raises:
-        HubError: In one line that says what to do.
+        HubError: In one line that says what to do; also where weights and config.json contradict each other.
         TypeError, ValueError: An argument that the model does not take.
     """
+    kwargs = _checked({'num_classes': num_classes, 'in_chans': in_chans, **model_kwargs})
     repo_id, revision = _named(repo_id, revision)
-    with hub_errors(repo_id, revision, token):
+    with hub_errors(repo_id, revision, token), time_limit(repo_id, timeout):
         name = full_name(HfApi(token=token, **LIBRARY), repo_id)
-        config = _download(name, CONFIG, revision, token, cache_dir)
-        _check_architecture(name, config)
-        commit = config.parent.name  # one commit for both files, whatever is pushed meanwhile
+        path = _download(name, CONFIG, revision, token, cache_dir)
+        config = _read_config(name, path)
+        commit = path.parent.name  # one commit for both files, whatever is pushed meanwhile
         weights = _download(name, WEIGHTS, commit, token, cache_dir)
     _check_hash(weights)
-    with _build_errors(name, weights):  # from here on everything is in the cache
-        return timm.create_model(
-            f'hf-hub:{name}@{commit}', pretrained=True, cache_dir=cache_dir, num_classes=num_classes, in_chans=in_chans,
-            **model_kwargs)
+    checkpoint = _read_weights(weights)
+    with _fit_errors(name, kwargs):  # from here on nothing is asked of the Hub
+        return load_read(_described(name, config, checkpoint), **kwargs)
+
+
+def _checked(kwargs: Dict[str, Any]) -> Dict[str, Any]:
+    """Arguments of the model, as far as they can be checked without it; without those that are None."""
+    kwargs = {k: v for k, v in kwargs.items() if v is not None}
+    for name, reason in _REFUSED.items():
+        if name in kwargs:
+            raise TypeError(f'from_hub takes no {name}=: {reason}.')
+    for name, minimum in (('num_classes', 0), ('in_chans', 1)):
+        if name in kwargs:
+            kwargs[name] = check_int(name, kwargs[name], minimum)
+    overlay = kwargs.get('pretrained_cfg_overlay', {})
+    if not isinstance(overlay, Mapping):
+        raise TypeError(f'pretrained_cfg_overlay={overlay!r} must be a dictionary.')
+    known = [f.name for f in dataclasses.fields(PretrainedCfg)]
+    for name in overlay:
+        if name not in known:
+            raise ValueError(
+                f"pretrained_cfg_overlay[{name!r}] is not an entry of timm's, choose from {', '.join(known)}.")
+    return kwargs
 
 
 def _named(repo_id: str, revision: Optional[str]) -> Tuple[str, Optional[str]]:
@@ -70,25 +112,44 @@ def _named(repo_id: str, revision: Optional[str]) -> Tuple[str, Optional[str]]:
 
 def _download(name: str, file: str, revision: Optional[str], token: Optional[str], cache_dir: Any) -> Path:
     """Path of a file in the cache, downloaded where the cache has not the newest one."""
+    where: Dict[str, Any] = dict(revision=revision, token=token, cache_dir=cache_dir, **LIBRARY)
     try:
-        return Path(hf_hub_download(name, file, revision=revision, token=token, cache_dir=cache_dir, **LIBRARY))
+        return Path(hf_hub_download(name, file, **where))
     except LocalEntryNotFoundError:  # neither the Hub nor the cache could be asked
         raise
     except EntryNotFoundError as error:
         hint = 'its weights are not in safetensors form' if file == WEIGHTS else 'it is not a model of timm'
         raise HubError(f'{name} has no {file}: {hint}, or nothing was pushed there yet. Check the name.') from error
+    except HubTimeout as error:  # as huggingface_hub does where nothing answers
+        try:
+            path = Path(hf_hub_download(name, file, local_files_only=True, **where))
+        except LocalEntryNotFoundError:
+            raise error from None
+        _logger.warning(f'{error} The copy in the cache is taken.')
+        return path
 
 
-def _check_architecture(name: str, config: Path) -> None:
-    """A config.json must name an architecture that is registered."""
+def _read_config(name: str, path: Path) -> Dict[str, Any]:
+    """A config.json that names an architecture which is registered."""
+    config: Any = None
+    if path.stat().st_size > _CONFIG_BYTES:
+        raise HubError(f'{name} has a config.json of {path.stat().st_size} bytes: it is not a model of timm.')
     try:
-        architecture = json.loads(config.read_text(encoding='utf-8'))['architecture']
-    except (ValueError, KeyError, TypeError):
+        config = json.loads(path.read_text(encoding='utf-8'))
+        architecture = config['architecture']
+    except (ValueError, KeyError, TypeError, RecursionError):
         architecture = None
     if not isinstance(architecture, str) or not is_model(architecture):
         raise HubError(
             f'{name} holds no model that timm and timm-res2net know (its config.json says architecture '
-            f'{architecture!r}): check the name, or install and import the package that defines it.')
+            f'{shown(architecture)}): check the name, or install and import the package that defines it.')
+    return config
+
+
+def shown(value: Any) -> str:
+    """A value from a file in an error."""
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:60]}...'
 
 
 def _check_hash(weights: Path) -> None:
@@ -100,18 +161,45 @@ def _check_hash(weights: Path) -> None:
         raise HubError(f'The weights in {weights.resolve()} are damaged: delete that file and try again.')
 
 
+def _read_weights(weights: Path) -> Checkpoint:
+    try:
+        return read_checkpoint(weights)
+    except CheckpointError as error:
+        raise HubError(f'The weights cannot be read ({error}): delete that file and try again.') from error
+
+
+def _described(name: str, config: Mapping[str, Any], checkpoint: Checkpoint) -> Checkpoint:
+    """The weights with what their repository says of them; what it says of the machine they run on is left out."""
+    given = config.get('model_args')
+    arguments = dict(given) if isinstance(given, dict) else {}
+    ignored = [k for k in arguments if k in RUNTIME]
+    if ignored:
+        _logger.warning(
+            f'{name}: ignored {", ".join(map(shown, ignored[:4]))} in model_args of its config.json, which says how a '
+            'model is used, not what it is.')
+    return dataclasses.replace(
+        checkpoint, path=name, architecture=config['architecture'], cfg=read_config(config),
+        model_args={k: v for k, v in arguments.items() if k not in RUNTIME})
+
+
 @contextmanager
-def _build_errors(name: str, weights: Path) -> Iterator[None]:
-    """Turn what timm raises on files that do not fit into `HubError`; errors in arguments pass as they are."""
+def _fit_errors(name: str, kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what is raised on files that do not fit into `HubError`; errors in the caller's arguments pass."""
     try:
         yield
-    except (AssertionError, AttributeError, LookupError) as error:  # timm's, on odd entries
-        raise HubError(
-            f'The config.json of {name} has an entry that timm cannot use ({type(error).__name__}: {error}): push the '
-            'model again, or correct the file by hand.') from error
-    except SafetensorError as error:
-        raise HubError(f'The weights in {weights} are damaged ({error}): delete that file and try again.') from error
     except (CheckpointError, RuntimeError) as error:
+        own = [k for k in kwargs if k not in ('num_classes', 'in_chans', *RUNTIME)]
+        remedy = f'leave out arguments that change its parameters ({", ".join(own)})' if own else \
+            'whoever pushed it has to push it again, from the model itself'
+        raise HubError(f'The weights of {name} do not fit the model ({_told(name, error)}): {remedy}.') from error
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if kwargs:
+            raise
         raise HubError(
-            f'The weights of {name} do not fit the model ({" ".join(str(error).split())[:300]}): leave out arguments '
-            'that change its parameters.') from error
+            f'The config.json of {name} has an entry that cannot be used ({_told(name, error)}): whoever pushed it has '
+            'to push it again.') from error
+
+
+def _told(name: str, error: Exception) -> str:
+    """An error in one line."""
+    return ' '.join(str(error).removeprefix(f'{name}: ').split())[:300].rstrip('.')
