@@ -4,7 +4,7 @@ from typing import Any, Optional
 
 import timm
 
-from timm_res2net import Res2Net, Res2NetCifar, Res2NetDla, list_pretrained
+from timm_res2net import Res2Net, Res2NetCifar, Res2NetDla, Weights, list_pretrained
 from timm_res2net.insight import cost
 from timm_res2net.model.variants import VARIANTS
 
@@ -13,7 +13,7 @@ CLASSES = {'Res2Net': Res2Net, 'CIFAR': Res2NetCifar, 'DLA': Res2NetDla}
 
 def variants() -> str:
     """One row a variant: what it is, size and cost at its own input size and classes, input and weights."""
-    weights = {row.variant: row.where for row in reversed(list_pretrained())}
+    weights = {row.variant: _where(row) for row in reversed(list_pretrained())}
     rows = [
         '| variant | what it is | parameters | GMACs | input | weights |',
         '| --- | --- | ---: | ---: | ---: | --- |',
@@ -55,9 +55,14 @@ def weights() -> str:
         '| --- | ---: | ---: | --- | --- | --- | --- |',
     ]
     rows += [
-        f'| `{w.name}` | {_percent(w.top1)} | {_percent(w.top5)} | {w.dataset} | {w.license} | {w.where} | {w.source} |'
-        for w in list_pretrained()]
+        f'| `{w.name}` | {_percent(w.top1)} | {_percent(w.top5)} | {w.dataset} | {w.license} | {_where(w)} '
+        f'| {w.source} |' for w in list_pretrained()]
     return '\n'.join(rows) + '\n'
+
+
+def _where(weights: Weights) -> str:
+    """Where they are; an address, which is long, as a link by its file name."""
+    return f'[{weights.url.rpartition("/")[2]}]({weights.url})' if weights.url else weights.where
 
 
 def _percent(value: Optional[float]) -> str:

@@ -6,7 +6,6 @@ but for what a page's reader has: pictures, a data set, a file of weights.
 import configparser
 import json
 import os
-import pickle
 import re
 import runpy
 import subprocess
@@ -17,7 +16,8 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from literal_networks import Foreign
+from loopback_files import LoopbackFiles
+from paddle_files import PaddleFiles, paddle_bytes, paddle_network
 from PIL import Image
 from run_page import blocks
 from timm.models import save_for_hf
@@ -38,16 +38,23 @@ BASE = {'PIL', 'collections', 'pathlib', 'timm', 'timm_res2net', 'torch', 'torch
 
 @pytest.fixture(scope='module')
 def paddle_file(tmp_path_factory):
-    weights = Foreign('paddle', layers=(3, 4, 6, 3), planes=(64, 128, 256, 512), base_width=26, stem='deep',
-                      stem_width=32, avg_down=True, classes=1000).weights
     path = tmp_path_factory.mktemp('paddle') / 'Res2Net50_vd_26w_4s_pretrained.pdparams'
-    path.write_bytes(pickle.dumps({k: v.numpy() for k, v in weights.items()}, protocol=2))
+    path.write_bytes(paddle_bytes(paddle_network(path.name)))
     return path
 
 
+@pytest.fixture(scope='module')
+def mirror():
+    with LoopbackFiles(PaddleFiles()) as server:
+        yield server
+
+
 @pytest.fixture
-def published(hub, tmp_path):
-    """What timm has on the Hub of two networks, with random weights."""
+def published(hub, hub_env, mirror, tmp_path, monkeypatch):
+    """What timm has on the Hub of two networks, and PaddleClas's files, with random weights."""
+    for name, value in dict(TIMM_RES2NET_MIRROR=mirror.url, TORCH_HOME=str(tmp_path / 'torch'),
+                            HF_HUB_DOWNLOAD_TIMEOUT='60').items():
+        monkeypatch.setitem(hub_env, name, value)
     for name, repo in (('resnet50', 'resnet50.a1_in1k'), ('res2net50_26w_4s', 'res2net50_26w_4s.in1k')):
         save_for_hf(timm.create_model(name), tmp_path / name, safe_serialization=True)
         hub.put_repo(f'timm/{repo}', {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
@@ -181,7 +188,7 @@ def test_nothing_promises_an_index_that_has_the_package():
 def test_an_extra_can_be_added_to_an_installed_wheel_without_an_index(wheel, tmp_path):
     """What the messages advise: `pip install 'timm-res2net[EXTRA]'`; the libraries are here already."""
     done = subprocess.run(
-        [wheel.python, '-m', 'pip', 'install', '--no-index', 'timm-res2net[deploy,demo,figures]'], cwd=tmp_path,
+        [wheel.python, '-m', 'pip', 'install', '--no-index', 'timm-res2net[deploy,figures]'], cwd=tmp_path,
         env=wheel.environ(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -12,7 +12,8 @@ ROOMS = {  # each with the rooms that it may use; `version` is everybody's
     'hub': {'weights', 'model'},
     'deploy': {'model'},
     'insight': {'model'},
-    'commands': {'hub', 'deploy', 'insight', 'weights', 'model'},
+    'demo': {'hub', 'deploy', 'insight', 'weights', 'model'},
+    'commands': {'demo', 'hub', 'deploy', 'insight', 'weights', 'model'},
 }
 FILES = {
     p.relative_to(ROOT): ast.parse(p.read_text(encoding='utf-8')) for p in sorted(PACKAGE.rglob('*.py'))

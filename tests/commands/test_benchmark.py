@@ -8,12 +8,12 @@ from run_command import command, here
 
 from timm_res2net import deploy
 from timm_res2net.commands import benchmark as module
-from timm_res2net.deploy.benchmark import parts, tables
+from timm_res2net.deploy.benchmark import parts, rounds, tables
 
 
 def benchmark(*args, cwd, **env):
-    done = command(
-        'benchmark', '--seconds', '0.1', '--output', 'results', *args, cwd=cwd, env={**os.environ, **env})
+    small = '--seconds', '0.1', '--rounds', '1', '--output', 'results'
+    done = command('benchmark', *small, *args, cwd=cwd, env={**os.environ, **env})
     assert done.returncode == 0, done.stderr[-2000:]
     folder = cwd / 'results'
     return json.loads((folder / 'benchmark_cpu.json').read_text()), (folder / 'benchmark_cpu.md').read_text()
@@ -24,11 +24,12 @@ def test_inference(tmp_path):
     (tmp_path / 'openvino.py').write_text('raise ImportError("not here")')
     result, text = benchmark(
         '--parts', 'inference', '--precision', 'fp32', 'bf16', '--batch', '1', '2', '--paths',
-        '^(timm eager, channels last|prepack|timm in OpenVINO)$', cwd=tmp_path,
+        '^(timm eager, channels last|prepack|timm in OpenVINO|timm in ONNX Runtime)$', cwd=tmp_path,
         PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')]))
     rows = result['inference']['milliseconds']
     assert {p: set(named) for p, named in rows.items()} == {
-        p: {'timm eager, channels last', 'prepack'} for p in ('fp32', 'bf16')}
+        'fp32': {'timm eager, channels last', 'prepack', 'timm in ONNX Runtime'},
+        'bf16': {'timm eager, channels last', 'prepack'}}
     assert list(result['inference']['skipped']) == ['fp32 timm in OpenVINO', 'bf16 timm in OpenVINO']
     assert 'not here' in text
     for precision in rows:
@@ -36,6 +37,10 @@ def test_inference(tmp_path):
         for batch in '12':
             ms = rows[precision]['prepack'][batch]
             assert f'{ms:.1f} ({base[batch] / ms:.2f}x)' in text
+    once = result['inference']['once']['fp32']
+    assert all(row['load s'] > 0 and row['first answer ms'] > 0 and row['memory MB'] > 100 for row in once.values())
+    assert once['prepack']['file MB'] == 0 and 90 < once['timm in ONNX Runtime']['file MB'] < 120
+    assert f"| fp32 prepack | {once['prepack']['load s']:.1f} |" in text
     environment = result['environment']
     assert re.match(r'\d{4}-\d\d-\d\d$', environment['date']) and '--parts inference' in environment['command']
     assert environment['openvino'] and f'* torch: {environment["torch"]}' in text
@@ -61,6 +66,21 @@ def test_training_and_growth(tmp_path):
     assert 'Growth with batch' in text
 
 
+def round_of(*times):
+    return [{'milliseconds': {'1': ms}, 'load s': 1., 'memory MB': 300.} for ms in times]
+
+
+def test_a_busy_machine_is_told_by_rounds_that_are_apart():
+    summary = rounds._summary({('fp32', 'eager'): round_of(40, 41, 43), ('fp32', 'prepack'): round_of(30, 34, 31)}, [1])
+    assert summary['milliseconds']['fp32'] == {'eager': {'1': 41}, 'prepack': {'1': 31}}
+    assert summary['busy'] == ['fp32 prepack: 13%']
+    text = '\n'.join(tables.inference_tables({**summary, 'rounds': 3, 'skipped': {}}))
+    assert 'the figures are no good' in text and 'fp32 prepack: 13%' in text
+    quiet = rounds._summary({('fp32', 'eager'): round_of(40, 41, 42)}, [1])
+    text = '\n'.join(tables.inference_tables({**quiet, 'rounds': 3, 'skipped': {}}))
+    assert quiet['busy'] == [] and 'apart by 5% at most' in text and 'no good' not in text
+
+
 def test_a_batch_that_a_path_could_not_do_leaves_its_cell_empty(tmp_path):
     """As where a GPU has no memory for it."""
     result = {'environment': {'machine': 'a machine'}, 'inference': {
@@ -83,6 +103,7 @@ def test_wrong_arguments(tmp_path):
     for args, words in (
             (['--parts', 'nothing'], 'invalid choice'), (['--batch', '0'], '--batch 0 must be at least 1'),
             (['--seconds', '-1'], '--seconds -1.0'), (['--threads', '0'], '--threads 0'),
+            (['--rounds', '0'], '--rounds 0'),
             (['--paths', '('], '--paths ( is no regular expression'), (['--ours', 'nothing'], '--ours nothing'),
             (['--output', 'file'], 'file'), (['--output', 'file/results'], 'file')):
         done = here('benchmark', *args, cwd=tmp_path)
@@ -103,7 +124,7 @@ def test_without_a_gpu(tmp_path):
 def test_one_path_writes_into_the_current_folder(tmp_path):
     """What the help gives as an example."""
     args = module.EXAMPLE.split()[2:]
-    done = command('benchmark', *args[:-1], '0.01', '--json', cwd=tmp_path)
+    done = command('benchmark', *args, '--seconds', '0.01', '--json', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert list(result['inference']['milliseconds']['fp32']) == ['prepack']

@@ -114,4 +114,4 @@ def test_compiled_code_needs_a_compiler(tmp_path):
 
 def test_the_choices_are_those_of_deploy():
     assert tuple(deploy.FORMATS) == module.FORMATS and tuple(deploy.PRECISIONS) == module.PRECISIONS
-    assert {deploy.FORMATS[f]: f for f in module.BY_SUFFIX.values()} == module.BY_SUFFIX
+    assert tuple(dict.fromkeys(deploy.FORMATS.values())) == module.SUFFIXES

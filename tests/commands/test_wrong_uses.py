@@ -72,6 +72,14 @@ USES = [
     ('receptive-field nonsense', 2, 'nonsense is no model that timm knows'),
     ('receptive-field test_res2net_custom --plot {no/out.png}', 2, 'no is not there, it must be a folder'),
     ('receptive-field test_res2net_custom --model-kwargs scale', 2, 'scale'),
+    # demo, whose page itself is visited by tests/demo
+    ('demo --model a --model b --model c', 2, '--model is there 3 times, the page has room for two'),
+    ('demo --port 70000', 2, '--port 70000 must be from 1 to 65535'),
+    ('demo --space {folder}', 2, 'folder exists already: choose another folder$'),
+    ('demo --space /proc/space', 2, '/proc cannot be written to'),
+    ('demo --space {out} --model nonsense', 2, 'nonsense is no model that timm knows, and no file'),
+    ('demo --space {out} --model {missing.pth}', 2, r'missing\.pth: no such file'),
+    ('demo --space {out} --overwrite', 2, 'unrecognized arguments: --overwrite'),
     # export, benchmark
     ('export {folder} {out.nonsense}', 2, r'out\.nonsense'),
     ('export {folder} {text.txt/out.onnx}', 2, r'text\.txt is a file, give a folder'),

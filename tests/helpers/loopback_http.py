@@ -1,4 +1,4 @@
-"""The HTTP side of the loopback Hub: requests in, answers out, and faults on purpose."""
+"""The HTTP side of loopback servers: requests in, answers out, and faults on purpose."""
 import json
 import re
 import time
@@ -21,7 +21,7 @@ def error(status, message, code=None):
 
 
 class Fault:
-    """`kind`: a status, or 'drop', 'drop_after' (done, but the answer is lost), 'truncate', 'slow'."""
+    """`kind`: a status, 'drop', 'drop_after' (done, but the answer is lost), 'truncate', 'slow', or one of `bent`'s."""
 
     def __init__(self, pattern, kind, first=1, times=None, seconds=1.0):
         self.pattern, self.kind, self.first, self.times, self.seconds = re.compile(pattern), kind, first, times, seconds
@@ -74,6 +74,8 @@ class FaultyHandler(BaseHTTPRequestHandler):
             answer = raised
         if kind == 'drop_after':
             return self.drop()
+        if kinds:
+            answer = self.bent(answer, kinds[0])
         self.send(answer, truncate=kind == 'truncate', seconds=kinds[0].seconds if kind == 'slow' else 0)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
@@ -81,6 +83,22 @@ class FaultyHandler(BaseHTTPRequestHandler):
     def route(self, parts, body):
         """Raise the `Answer` to a request: the parts of its path, unquoted, and its body."""
         raise NotImplementedError
+
+    def bent(self, answer, fault):
+        """The answer as faults of a server's own make it."""
+        return answer
+
+    def file(self, data, **headers):
+        """Raise the answer to a request for a file: all of it, or the part that is asked for."""
+        headers = {'Content_Type': 'application/octet-stream', 'Accept_Ranges': 'bytes', **headers}
+        wanted = re.fullmatch(r'bytes=(\d+)-(\d*)', self.headers.get('Range') or '')
+        known = (None, headers.get('ETag'), headers.get('Last_Modified'))
+        if not wanted or self.headers.get('If-Range') not in known:
+            raise Answer(200, data, **headers)
+        start, end = int(wanted[1]), min(int(wanted[2] or len(data) - 1), len(data) - 1)
+        if start > end:
+            raise Answer(416, Content_Range=f'bytes */{len(data)}', **headers)
+        raise Answer(206, data[start:end + 1], Content_Range=f'bytes {start}-{end}/{len(data)}', **headers)
 
     def read_body(self):
         if 'chunked' in self.headers.get('Transfer-Encoding', ''):
@@ -120,7 +138,8 @@ class FaultyHandler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         headers = {'Content-Length': str(len(answer.body)), **answer.headers}
         for key, value in headers.items():
-            self.send_header(key, value)
+            if value is not None:
+                self.send_header(key, value)
         self.end_headers()
         if truncate:
             body = body[:len(body) // 2]

@@ -234,13 +234,3 @@ class Handler(FaultyHandler):
         repo.lfs[oid] = data
         raise Answer(302, X_Repo_Commit=sha, X_Linked_Etag=f'"{oid}"', X_Linked_Size=str(len(data)),
                      Location=f'{self.hub.cdn}/cdn/{name}/{oid}')
-
-    def file(self, data, **headers):
-        headers = {'Content_Type': 'application/octet-stream', 'Accept_Ranges': 'bytes', **headers}
-        wanted = re.fullmatch(r'bytes=(\d+)-(\d*)', self.headers.get('Range') or '')
-        if not wanted:
-            raise Answer(200, data, **headers)
-        start, end = int(wanted[1]), min(int(wanted[2] or len(data) - 1), len(data) - 1)
-        if start > end:
-            raise Answer(416, Content_Range=f'bytes */{len(data)}', **headers)
-        raise Answer(206, data[start:end + 1], Content_Range=f'bytes {start}-{end}/{len(data)}', **headers)

@@ -42,6 +42,11 @@ def of_the_checkout(command):
     return '-m pytest' in command or 'python scripts/' in command
 
 
+def serves(command):
+    """Whether a command goes on until it is stopped: the page, which tests/demo visits."""
+    return command.startswith('timm-res2net demo') and '--space' not in command
+
+
 def fitted(command):
     """The command for this machine."""
     if command.startswith(SETUP):
@@ -73,7 +78,7 @@ def main():
             exec(compile('\n' * (line - 1) + text, page, 'exec'), namespace)
             continue
         for command in commands(text):
-            if of_the_checkout(command) or uses_timm_scripts(command) and not TIMM_SCRIPTS:
+            if of_the_checkout(command) or serves(command) or uses_timm_scripts(command) and not TIMM_SCRIPTS:
                 continue
             done = subprocess.run(
                 ['bash', '-c', fitted(command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

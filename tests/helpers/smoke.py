@@ -56,6 +56,8 @@ def commands(label):
     assert label in run('classify', 'blue.png', '--model', 'converted')
     run('receptive-field', 'test_res2net_custom')
     assert 'timm-res2net[figures]' in run('gradcam', 'blue.png', code=2)
+    assert 'timm-res2net[demo]' in run('demo', code=2)
+    assert 'app.py' in run('demo', '--space', 'space')
     assert 'timm-res2net[deploy]' in run('export', 'test_res2net_custom', 'x.onnx', '--no-pretrained', code=2)
 
 

@@ -158,3 +158,16 @@ def test_device_and_dtype_reach_every_parameter():
 def test_impossible_arguments_are_named(args, error, word):
     with pytest.raises(error, match=rf'\b{word}\b'):
         HierarchicalSplit(**{'width': 8, **args})
+
+
+@pytest.mark.parametrize('scale', [1, 4])
+@pytest.mark.parametrize('channels', [24, 31, 40])
+def test_other_numbers_of_channels_are_refused(scale, channels):
+    """One group more would pass for the identity group."""
+    module, x = make_split(32 // scale, scale).eval(), torch.randn(1, channels, 8, 8)
+    for call in (module, torch.jit.script(module), torch.fx.symbolic_trace(module)):
+        assert torch.equal(call(x[:, :1].expand(1, 32, 8, 8)), module(x[:, :1].expand(1, 32, 8, 8)))
+        with pytest.raises(Exception, match=r'scale \* width = 32'):
+            call(x)
+    with pytest.raises(AssertionError, match=f'x has {channels} channels'):
+        module(x)

@@ -141,7 +141,7 @@ def test_depth(depth, blocks):
     (dict(first_block='paddle'), [False, True, True, True], [None, False, False, False]),
     (dict(first_block='strided_pool'), [True] * 4, [None, True, True, True]),
     (dict(first_block='strided_pool', stride_position='conv1'), [True] * 4, [None] * 4),
-    (dict(first_block='strided_pool', output_stride=8), [True] * 4, [None, True, None, None]),  # timm's takes the stride
+    (dict(first_block='strided_pool', output_stride=8), [True] * 4, [None, True, None, None]),  # timm takes it
     (dict(first_block='parallel_conv'), [True] * 4, [None] * 4),
     (dict(stride_position='conv1'), [False] * 4, [None] * 4),
 ])

@@ -13,6 +13,7 @@ pytest.importorskip('skimage')
 pytest.importorskip('pytorch_grad_cam')
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ('figures', 'math', 'table1', 'accuracy_cost', 'receptive_fields')
+SHOWN = (*NAMES, 'demo')  # which tests/demo/test_page.py takes of the page
 
 
 def draw(folder, *names, script=ROOT / 'scripts/make_figures.py'):
@@ -21,8 +22,8 @@ def draw(folder, *names, script=ROOT / 'scripts/make_figures.py'):
 
 
 def test_every_picture_is_small_and_on_white():
-    assert {p.stem for p in (ROOT / 'images').iterdir()} == set(NAMES)
-    for name in NAMES:
+    assert {p.stem for p in (ROOT / 'images').iterdir()} == set(SHOWN)
+    for name in SHOWN:
         path = ROOT / f'images/{name}.png'
         assert path.stat().st_size < 300e3, name
         with Image.open(path) as picture:
@@ -34,7 +35,7 @@ def test_every_picture_is_small_and_on_white():
 
 def test_the_readme_shows_every_picture_with_words():
     shown = re.findall(r'!\[([^]]*)\]\(images/(\w+)\.png\)', (ROOT / 'README.md').read_text(encoding='utf-8'))
-    assert {name for _, name in shown} == set(NAMES)
+    assert {name for _, name in shown} == set(SHOWN)
     for words, name in shown:
         assert len(words) > 60, name
 

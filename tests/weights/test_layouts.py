@@ -48,7 +48,7 @@ NETWORKS = {
 
 
 def save(network: Foreign, folder):
-    """As the project itself saves: Paddle a pickle of arrays, MindSpore protobuf, others a dictionary around weights."""
+    """As the project itself saves: Paddle a pickle of arrays, MindSpore protobuf, others a dictionary."""
     weights = network.weights
     if network.style in PADDLE:
         path = folder / 'weights.pdparams'

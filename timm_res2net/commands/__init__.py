@@ -17,6 +17,7 @@ COMMANDS = {
     'evaluate': 'accuracy on a folder of images',
     'gradcam': 'where models look for a class',
     'receptive-field': 'what units of a model see of an image',
+    'demo': 'a page to look inside a model, in the browser',
     'convert': 'weights of any layout into a folder that timm loads',
     'export': 'a model as a file for fast inference, checked',
     'push': 'a model to the Hugging Face Hub',

@@ -1,4 +1,5 @@
 """What commands refuse at the start, since it would fail at the end; pictures that are written whole or not at all."""
+import argparse
 import importlib.util
 import os
 import tempfile
@@ -13,6 +14,12 @@ def needs(what: str, extra: str, *modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise Refusal(f"{what} needs {' and '.join(missing)}, which is not here: pip install 'timm-res2net[{extra}]'")
+
+
+def add_entry_and_prefix(parser: argparse.ArgumentParser) -> None:
+    """Which network of a file that holds several."""
+    parser.add_argument('--entry', metavar='NAME', help='entry of the file that holds the network, if several do')
+    parser.add_argument('--prefix', metavar='NAME', help='what stands before its names, if there are several networks')
 
 
 def check_picture(option: str, path: Path) -> None:

@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Tuple
 
+from .checks import add_entry_and_prefix
 from .command_line import Refusal, free_output
 
 EXAMPLE = 'timm-res2net convert res2net23_32w_4s_cifar_custom.cifar100 converted --check'
@@ -26,6 +27,8 @@ WORDS = {
     'path=': 'OUT ',
     'name their `variant`': 'name their --variant',
     'or give variant= and arguments': 'or give --variant',
+    'give variant= to have': 'give --variant to have',
+    ', or load_checkpoint without a model': '',
 }
 CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the difference is 0 on most machines
 
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--variant', '--name', metavar='NAME', help='registered variant, if not the one recognised')
     parser.add_argument('--class-names', type=Path, metavar='FILE', help='names, one a line or a JSON list')
     parser.add_argument('--no-ema', action='store_true', help='take the plain weights of a training checkpoint')
+    add_entry_and_prefix(parser)
     parser.add_argument(
         '--to', metavar='LAYOUT', help='write a file of this project: official, timm, mmpretrain, mmdetection, detectron2, '
                                        'PaddleClas, PaddleDetection, Holocron or mindcv')
@@ -88,8 +92,8 @@ def load(args: argparse.Namespace) -> Tuple[Any, str]:
         model: Any = load_model(weights.name)
         found = f'{weights.where}, license {weights.license}'
     else:
-        checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema)
-        model = load_read(checkpoint, variant=args.variant)
+        checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema, entry=args.entry)
+        model = load_read(checkpoint, variant=args.variant, prefix=args.prefix)
         found = str(model.checkpoint_info)
         if names is None and data_cfg.class_names(model) is None:
             names = names_of_training(checkpoint.training, model.num_classes)

@@ -2,9 +2,10 @@
 
 The suffix of FILE names the format: .pt2 is compiled code for this kind of CPU (AOTInductor, which needs a C++ compiler
 here; --format torch: a torch.export program, which needs none), .onnx ONNX, .xml OpenVINO with a .bin beside it. These
-two, int8, and the photographs that it is compared on without --images need the extra `deploy`:
-pip install 'timm-res2net[deploy]'. MODEL is a registered name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file
-or folder. `classify` and `evaluate` take FILE as --model, `timm_res2net.deploy.load(FILE)` gives a callable.
+two and int8 need the extra `deploy`: pip install 'timm-res2net[deploy]'. It also brings the photographs that a file is
+compared on without --images; where they are missing, pictures are made up, but not for int8. MODEL is a registered
+name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file or folder. `classify` and `evaluate` take FILE as
+--model, `timm_res2net.deploy.load(FILE)` gives a callable.
 
 Exit code 0: exported. 1: not kept, since it does not agree, or exported without images that could not be read (named).
 2: nothing could be done.
@@ -12,6 +13,7 @@ Exit code 0: exported. 1: not kept, since it does not agree, or exported without
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any, List
 
@@ -21,7 +23,7 @@ EXAMPLE = 'timm-res2net export res2net23_32w_4s_cifar_custom model.onnx'
 WORDS = {
     "take format='torch', 'onnx' or 'openvino'": 'take --format torch, .onnx or .xml',
     'choose another path or overwrite=True': 'choose another file, or add --overwrite'}
-BY_SUFFIX = {'.pt2': 'aotinductor', '.onnx': 'onnx', '.xml': 'openvino'}
+SUFFIXES = ('.pt2', '.onnx', '.xml')
 FORMATS, PRECISIONS = ('aotinductor', 'torch', 'onnx', 'openvino'), ('fp32', 'bf16', 'int8')  # as deploy has them
 
 
@@ -54,14 +56,15 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args.model, not args.no_pretrained, **kwargs)
     name_classes(model, names)
     unreadable: List[str] = []
-    pixels = _pixels(model, args, unreadable)
+    pixels = _pixels(model, args, unreadable) if args.images else None
     for line in unreadable:
         warn(line)
+    watched = sys.stderr.isatty()
     try:
         report = deploy.export(
             model, args.file, format, args.precision, batch_size=args.batch_size, image_size=args.image_size,
             dynamic_size=args.dynamic_size, pixels_in=args.pixels, images=pixels, calibration=args.calibration,
-            overwrite=args.overwrite)
+            overwrite=args.overwrite, progress=lambda line: warn(f'{line} ..') if watched else None)
     except deploy.ExportError as error:
         raise Refusal(str(error), 1) from error
     print(json.dumps(dataclasses.asdict(report), indent=2) if args.json else report)
@@ -70,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> str:
     """The format; refuses what would fail after the model is loaded."""
-    format = args.format or BY_SUFFIX.get(args.file.suffix)
-    if format is None:
-        raise Refusal(f'{args.file}: the suffix must be one of {", ".join(BY_SUFFIX)}')
+    if args.format is None and args.file.suffix not in SUFFIXES:
+        raise Refusal(f'{args.file}: the suffix must be one of {", ".join(SUFFIXES)}')
     from .. import deploy
-    from ..deploy.exporting import check_target
+    from ..deploy.exporting import check_target, format_of
     from ..model.images import find_images
     from .checks import needs
+    format = args.format or format_of(args.file)
     if args.file.suffix != deploy.FORMATS[format]:
         raise Refusal(f'{args.file}: the suffix must be {deploy.FORMATS[format]} for --format {format}')
     check_target(args.file, format, args.precision, args.batch_size, args.image_size, args.dynamic_size,
@@ -85,10 +88,10 @@ def _check(args: argparse.Namespace) -> str:
         free_output(args.file, args.overwrite)
     else:
         free_output(args.file.parent, folder=True)  # which is made
-    if args.images is None:
-        needs('a check without --images', 'deploy', 'skimage')
-    else:
+    if args.images is not None:
         find_images(Path(args.images))
+    elif args.precision == 'int8':
+        needs('int8 without --images', 'deploy', 'skimage')
     return format
 
 

@@ -8,6 +8,8 @@ import dataclasses
 import json
 from typing import Any, Dict
 
+from .checks import add_entry_and_prefix
+
 EXAMPLE = 'timm-res2net inspect Res2Net50_vd_26w_4s_pretrained.pdparams'
 
 
@@ -15,13 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument('checkpoint', metavar='FILE', help='checkpoint file or folder')
     parser.add_argument('--no-ema', action='store_true', help='look at the plain weights of a training checkpoint')
+    add_entry_and_prefix(parser)
     parser.add_argument('--json', action='store_true', help='print JSON instead of lines')
 
 
 def run(args: argparse.Namespace) -> int:
     """Say it."""
     from ..weights import inspect_checkpoint
-    info = inspect_checkpoint(args.checkpoint, use_ema=not args.no_ema)
+    info = inspect_checkpoint(args.checkpoint, use_ema=not args.no_ema, prefix=args.prefix, entry=args.entry)
     if args.json:
         print(json.dumps(dataclasses.asdict(info), indent=2))
         return 0
@@ -33,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         'classes': info.num_classes or 'none, a backbone alone',
         'channels': info.in_chans,
         'weights of': info.wrapper,
+        'under': info.prefix.rstrip('.'),
         'left out': '; '.join(info.left_out),
         'assumed': '; '.join(info.assumed),
     }

@@ -1,8 +1,8 @@
 """Variants, and the trained weights that there are of them.
 
 Parameters and multiply-accumulates (MACs) are those of one image at the variant's own size, with its own classes.
-Weights have the accuracy in percent that was published with them, on the data named;
-`timm.create_model(NAME.TAG, pretrained=True)` loads them.
+Weights have the accuracy in percent that was published with them, on the data named, and their size in fp32;
+`timm.create_model(NAME.TAG, pretrained=True)` loads them, and downloads those that do not ship.
 """
 import argparse
 import fnmatch
@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     print(aligned(rows, '<>>><'))
     weights = [w for v in found for w in v['weights']]
     if weights:
-        rows = [('weights', 'top-1', 'top-5', 'data', 'license', 'where')]
-        rows += [(w['name'], _percent(w['top1']), _percent(w['top5']), w['dataset'], w['license'], w['where'])
-                 for w in weights]
-        print(f'\n{aligned(rows, "<>><<<")}')
+        rows = [('weights', 'top-1', 'top-5', 'size', 'data', 'license', 'where')]
+        rows += [(w['name'], _percent(w['top1']), _percent(w['top5']), f'{w["megabytes"]:.0f} MB', w['dataset'],
+                  w['license'], w['where']) for w in weights]
+        print(f'\n{aligned(rows, "<>>><<<")}')
     warn(f'variants: {len(found)}, weights: {len(weights)}')
     return 0
 
@@ -76,7 +76,7 @@ def select(args: argparse.Namespace) -> List[Dict[str, Any]]:
             cfg: Any = timm.get_pretrained_cfg(name)
             found.append({
                 'variant': name, 'words': VARIANTS[name].words, 'parameters': parameters, 'gmacs': gmacs,
-                'input_size': list(cfg.input_size), 'weights': [_described(row) for row in weights]})
+                'input_size': list(cfg.input_size), 'weights': [_described(row, parameters) for row in weights]})
     return found
 
 
@@ -93,8 +93,9 @@ def _cost(name: str) -> Tuple[int, float]:
     return parameters, round(macs / 1e9, 2)
 
 
-def _described(row: Any) -> Dict[str, Any]:
-    return {k: getattr(row, k) for k in ('name', 'top1', 'top5', 'dataset', 'license', 'where', 'source', 'sha256')}
+def _described(row: Any, parameters: int) -> Dict[str, Any]:
+    facts = {k: getattr(row, k) for k in ('name', 'top1', 'top5', 'dataset', 'license', 'where', 'source', 'sha256')}
+    return {**facts, 'megabytes': round(4 * parameters / 1e6, 1)}
 
 
 def _percent(value: Optional[float]) -> str:

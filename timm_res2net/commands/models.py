@@ -2,6 +2,7 @@
 import ast
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -15,7 +16,7 @@ from .. import deploy
 from ..deploy.preprocessing import data_config, image_mode
 from ..hub.errors import HubError, hub_errors
 from ..model import data_cfg
-from ..weights import load_checkpoint
+from ..weights import CheckpointError, load_checkpoint
 from .command_line import Refusal, warn
 
 CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
@@ -42,7 +43,7 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
     elif path.suffix in EXPORTED and (path.exists() or not timm.is_model(name)):
         return _load_exported(name, exported, kwargs)
     elif path.exists():
-        model = load_checkpoint(path, **kwargs)
+        model = _load_file(path, kwargs)
     elif ':' in name:
         scheme, _, where = name.partition(':')
         if scheme == 'local-dir' and not Path(where).is_dir():
@@ -53,6 +54,16 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
     else:
         raise Refusal(_unknown(name))
     return model.eval()
+
+
+def _load_file(path: Path, kwargs: Any) -> Any:
+    try:
+        return load_checkpoint(path, **kwargs)
+    except CheckpointError as error:
+        if not re.search(r'\b(prefix|entry)=', str(error)):
+            raise
+        said = re.sub(r'\b(prefix|entry)=', r'--\1 ', str(error))
+        raise Refusal(f'{said} `timm-res2net convert {path} FOLDER` takes it, and this takes the folder') from error
 
 
 def is_registered(name: str) -> bool:

@@ -1,15 +1,20 @@
 """The engines that run exported files: optional packages, each started as both ends of an export want it."""
 import importlib
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, List, Set
 
 import torch
+
+from .guest import refuse_telemetry
 
 METADATA = 'timm_res2net'  # the key, in every format
 
 
 def engine(name: str) -> Any:
     """Import an optional module, or say in one line how to get it."""
+    if name.split('.')[0] in ('openvino', 'nncf'):
+        refuse_telemetry()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -27,17 +32,31 @@ def compiler() -> None:
             "Ubuntu), name one in CXX, or take format='torch', 'onnx' or 'openvino'") from error
 
 
-def onnx_session(path: Path) -> Any:
-    """ONNX Runtime's session on the CPU, with as many threads as torch has."""
+def cpu_features() -> Set[str]:
+    """What of this CPU's instructions compiled code may use, as Linux names them; elsewhere nothing."""
+    info = Path('/proc/cpuinfo')
+    found = re.search(r'^(?:flags|Features)\s*:(.*)$', info.read_text() if info.is_file() else '', re.M)
+    return {f for f in found[1].split() if re.match('avx|fma|f16c|bmi|amx|sve|bf16|i8mm', f)} if found else set()
+
+
+def onnx_sessions(path: Path, count: int = 1) -> List[Any]:
+    """ONNX Runtime's sessions on the CPU, which share as many threads as torch has."""
     onnxruntime = engine('onnxruntime')
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    options.intra_op_num_threads = max(1, torch.get_num_threads() // count)
+    return [
+        onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider']) for _ in range(count)]
 
 
-def openvino_request(model: Any, precision: str) -> Any:
-    """OpenVINO's inference request on the CPU, with as many threads as torch has; `precision` is one of export's."""
+def openvino_requests(model: Any, precision: str, count: int = 1) -> List[Any]:
+    """OpenVINO's inference requests on the CPU, which share as many threads as torch has, a stream each.
+
+    Args:
+        precision: One of export's.
+    """
     openvino = engine('openvino')
-    return openvino.Core().compile_model(model, 'CPU', {
-        'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', 'PERFORMANCE_HINT': 'LATENCY',
-        'INFERENCE_NUM_THREADS': torch.get_num_threads()}).create_infer_request()
+    how = {'PERFORMANCE_HINT': 'LATENCY'} if count == 1 else {'PERFORMANCE_HINT': 'THROUGHPUT', 'NUM_STREAMS': count}
+    compiled = openvino.Core().compile_model(model, 'CPU', {
+        'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', **how,
+        'INFERENCE_NUM_THREADS': max(torch.get_num_threads(), count)})
+    return [compiled.create_infer_request() for _ in range(count)]

@@ -2,20 +2,20 @@
 
 The formats are in `writers.py`.
 """
-import os
-import tempfile
+import errno
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Callable, Dict, Optional, Union
 
 import torch
 from torch import nn
 
 from ..model.arguments import check_choice, check_int
 from ..model.wrappers import unwrapped
+from .guest import quiet, settings_of_export
 from .loaders import load
+from .placing import disk_is_full, keep, scratch
 from .preparing import Job, prepare
 from .preprocessing import Images
 from .writers import FORMATS, WRITERS
@@ -25,7 +25,7 @@ NOISE = 0.5  # allowed, see Report: int8 has 0.05 on trained weights, 0.35 on ra
 
 
 class ExportError(RuntimeError):
-    """An export that does not compute what the model computes, or that the engine cannot take."""
+    """An export that does not compute what the model computes, or that the engine or the disk cannot take."""
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Report:
             of an output that does not depend on the image. None for a single image, or for images that are all alike.
         top1_agreement: Share of check images with the model's top-1 class, None without a classifier.
         images: Number of check images.
+        made_up: They were made here, since none were given and scikit-image is not installed.
         bytes: Size of the file or files.
         seconds: Time to export and check.
     """
@@ -48,6 +49,7 @@ class Report:
     noise: Optional[float]
     top1_agreement: Optional[float]
     images: int
+    made_up: bool
     bytes: int
     seconds: float
 
@@ -55,13 +57,14 @@ class Report:
         agreement = '' if self.top1_agreement is None else f', top-1 agreement {self.top1_agreement:.1%}'
         return (
             f'{self.path}: {self.format} {self.precision}, {self.bytes / 1e6:.1f} MB, {self.seconds:.0f} s; on '
-            f'{self.images} images error {self.error:.1e} of the largest output{agreement}')
+            f'{self.images} images{" made up here (scikit-image is not installed)" if self.made_up else ""} error '
+            f'{self.error:.1e} of the largest output{agreement}')
 
 
 def export(
         model: nn.Module,
         path: Union[str, Path],
-        format: str = 'aotinductor',
+        format: Optional[str] = None,
         precision: str = 'fp32',
         *,
         batch_size: Optional[int] = None,
@@ -71,15 +74,17 @@ def export(
         images: Images = None,
         calibration: int = 128,
         overwrite: bool = False,
+        progress: Callable[[str], object] = lambda line: None,
 ) -> Report:
     """Export a model for CPU inference, run the file in its engine on real images and compare with the model.
 
-    Preprocessing and label names travel in the file; `load(path)` gives them back with a callable.
+    Preprocessing and label names travel in the file; `load(path)` gives them back with a callable. What the process has
+    set for gradients, autocast, inference mode, the default dtype and determinism makes no difference, and stays.
 
     Args:
         model: One of this package in eval mode, possibly compiled; it is not changed.
         path: File to write, with the suffix that `FORMATS` gives the format; OpenVINO adds a `.bin`.
-        format: One of `FORMATS`.
+        format: One of `FORMATS`; None for what the suffix says, of `.pt2` 'aotinductor'.
         precision: 'fp32', 'bf16' or 'int8' (weights and activations, calibrated on `images`).
         batch_size: Fixed batch size. None is any for 'torch', 'onnx' and 'openvino', and 1 for 'aotinductor', whose
             code for one shape is faster than for any; `load` serves batches of every size in all cases.
@@ -87,36 +92,61 @@ def export(
         dynamic_size: Any height and width, not with 'aotinductor'.
         pixels_in: The graph takes uint8 RGB pixels (B, H, W, C) and normalises them itself.
         images: Folder of images, list of them or uint8 tensor (N, C, H, W), to calibrate on and to check with; None
-            for the photographs bundled with scikit-image.
+            for the photographs bundled with scikit-image, without which all but int8 is checked on made-up ones.
         calibration: Most images to calibrate on.
         overwrite: Replace a file that exists.
+        progress: Is told in a few words what is being done.
 
     Raises:
-        ExportError: The file did not agree with the model, or the engine failed; no file is left, nor a half-done one.
+        ExportError: The file did not agree with the model, or engine or disk failed; the disk is as it was.
         FileExistsError: `path` exists, and `overwrite` is not set or it is a folder.
         ImportError: The engine or the quantizer is not installed.
         TypeError, ValueError: An argument is wrong, named in the message.
     """
     start = time.time()
     model, path = unwrapped(model), Path(path)
+    format = format_of(path) if format is None else format
     check_target(path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite)
     _check_model(model)
-    job = prepare(
-        model, format, precision, batch_size, image_size, dynamic_size, pixels_in, images, calibration)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as scratch, warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # exporters warn about their own insides, of which a user can change nothing
-        new = Path(scratch) / path.name
+    with quiet(), settings_of_export(next(model.parameters()).device.type):
+        progress('running the model')
+        job = prepare(
+            model, format, precision, batch_size, image_size, dynamic_size, pixels_in, images, calibration)
         try:
-            WRITERS[format].write(job.graph, new, job.inputs[:calibration], job.metadata)
-            outputs = load(new)(job.inputs)
-        except ImportError:
+            with scratch(path) as folder:
+                new = folder / path.name
+                progress(f'writing {format} {precision}')
+                WRITERS[format].write(job.graph, new, job.inputs[:calibration], job.metadata)
+                progress('running the file')
+                agreement = _compare(job, load(new)(job.inputs))
+                size = keep(WRITERS[format].files(new), WRITERS[format].files(path))
+        except (ImportError, ExportError):
             raise
         except Exception as error:
-            raise ExportError(f'{format} {precision}: {type(error).__name__}: {error}') from error
-        agreement = _compare(job, outputs)
-        size = _keep(format, new, path)
-    return Report(str(path), format, precision, **agreement, bytes=size, seconds=time.time() - start)
+            raise ExportError(f'{format} {precision}: {_reason(error, path).rstrip(".")}. No file is left.') from error
+    return Report(
+        str(path), format, precision, **agreement, made_up=job.made_up, bytes=size, seconds=time.time() - start)
+
+
+def format_of(path: Path) -> str:
+    """The format that a suffix stands for.
+
+    Raises:
+        ValueError: None.
+    """
+    for format, suffix in FORMATS.items():
+        if suffix == path.suffix:
+            return format
+    raise ValueError(f"path={str(path)!r} must end in one of {', '.join(dict.fromkeys(FORMATS.values()))}.")
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """In a line, and what to do about it."""
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
+        return f'{error.filename}: {error.strerror}: choose another folder.'
+    if disk_is_full(path.absolute().parent) or 'No space left' in str(error):
+        return f'the disk of {path.absolute().parent} is full: free some space, or choose another folder.'
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
 
 
 def check_target(
@@ -177,12 +207,3 @@ def _compare(job: Job, outputs: torch.Tensor) -> Dict[str, Any]:
             f'{PRECISIONS[job.precision]:.0e}; noise {noise}, allowed is {NOISE}; top-1 agreement {same}. No file is '
             'left.')
     return {'error': error, 'noise': noise, 'top1_agreement': same, 'images': len(expected)}
-
-
-def _keep(format: str, new: Path, path: Path) -> int:
-    """Move the files of a format into place; their size."""
-    written = WRITERS[format].files(new)
-    size = sum(file.stat().st_size for file in written)
-    for file, target in zip(written, WRITERS[format].files(path), strict=True):
-        os.replace(file, target)
-    return size

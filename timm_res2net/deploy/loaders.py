@@ -1,116 +1,128 @@
-"""Exported files back as callables: each in its own engine, same input and output as the model in eager mode.
+"""Exported files back as callables, each in its own engine.
 
 `LOADERS`, at the end, has one entry for each suffix of `writers.FORMATS`.
 """
 import importlib
 import json
-import threading
 import zipfile
-from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import torch
-from timm.data import create_transform
 
-from .engines import METADATA, engine, onnx_session, openvino_request
+from ..model.arguments import check_int
+from ..version import __version__
+from .deployed import NEEDED, Deployed
+from .engines import METADATA, cpu_features, engine, onnx_sessions, openvino_requests
+from .guest import quiet
+from .workers import Pool, Run, start_workers
 
-Run = Callable[[torch.Tensor], torch.Tensor]
 Loaded = Tuple[Optional[Run], Optional[str]]  # with the metadata as JSON; None: not written by `export`
 
 
-class Deployed:
-    """An exported model: call it with a batch on the CPU as the model itself, get what the model returns.
-
-    Several threads may call it; OpenVINO and AOTInductor serve one of them at a time.
-
-    Attributes:
-        metadata: How it was exported: architecture, format, precision, input, preprocessing, label_names.
-        labels: Names of the classes, or None.
-    """
-
-    def __init__(self, run: Run, metadata: Dict[str, Any]) -> None:
-        self.run = run
-        self.metadata = metadata
-        self.labels: Optional[List[str]] = metadata.get('label_names')
-
-    @property
-    def transform(self) -> Callable[[Any], torch.Tensor]:
-        """PIL image -> input without the batch: resized, cropped and, unless the graph does it, normalised."""
-        config = {**self.metadata['data_config'], 'input_size': tuple(self.metadata['data_config']['input_size'])}
-        if self.metadata['input'] == 'normalised':
-            return create_transform(**config)
-        return partial(_pixels, create_transform(**config, use_prefetcher=True))
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Input as the model's, (B, C, H, W) float32, or (B, H, W, C) uint8 pixels if it was exported so.
-
-        Raises:
-            ValueError: Another type, shape or device.
-        """
-        shape, dtype = self.metadata['shape'], torch.float32
-        if self.metadata['input'] == 'pixels':
-            dtype = torch.uint8
-        fits = x.ndim == len(shape) and all(s is None or s == n for s, n in zip(shape[1:], x.shape[1:], strict=False))
-        if x.dtype != dtype or not fits or not len(x):
-            wanted = ', '.join('any' if s is None else str(s) for s in ('B', *shape[1:]))
-            raise ValueError(f'The input is {x.dtype} of shape {tuple(x.shape)}, it must be {dtype} of ({wanted}).')
-        if x.device.type != 'cpu':  # compiled code would read its address as one of the CPU's
-            raise ValueError(f'The input is on {x.device}, exported files run on the CPU: use x.cpu().')
-        size = shape[0]
-        if size is None or size == len(x):
-            return self.run(x)
-        parts = list(x.split(size))  # a file made for one batch size serves every other
-        missing = size - len(parts[-1])
-        if missing:
-            parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *x.shape[1:])])
-        return torch.cat([self.run(part) for part in parts])[:len(x)]
-
-
-def _pixels(transform: Callable[[Any], Any], image: Any) -> torch.Tensor:
-    return torch.as_tensor(transform(image)).permute(1, 2, 0)
-
-
-def load(path: Union[str, Path]) -> Deployed:
+def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
     """Load what `export` wrote, whichever format it has.
 
     Args:
         path: `.pt2` (AOTInductor or torch.export), `.onnx`, or `.xml` (OpenVINO, with its `.bin` beside it).
+        workers: How many callers are served at once, each with his share of the cores that torch has: streams of
+            OpenVINO, sessions of ONNX Runtime, processes for the files that torch runs. Without it one caller at a
+            time has all the cores, in this process; of the files that torch runs he should be the process's first
+            thread, or have one worker.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: There is no such file, or not the `.bin` beside it.
         ImportError: The engine is not installed.
-        ValueError: The file was not written by `export`.
+        TypeError, ValueError: The file was not written by `export`, is damaged, or is not for this machine or these
+            versions; or `workers` is no positive number.
     """
     path = Path(path)
+    if workers is not None:
+        check_int('workers', workers)
     if not path.is_file():
         raise FileNotFoundError(f'There is no file {path}.')
     if path.suffix not in LOADERS:
         *others, last = LOADERS
         raise ValueError(f'{path} is none of {", ".join(others)} and {last}.')
-    run, text = LOADERS[path.suffix](path)
+    try:
+        with quiet():
+            run, text = LOADERS[path.suffix](path, workers)
+    except (FileNotFoundError, ImportError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f'{path} cannot be loaded, it is damaged or of another version: {_reason(error)}') from error
     if run is None or not text:
-        raise ValueError(f'{path} was not written by timm_res2net: it does not say what input it wants.')
-    return Deployed(run, json.loads(text))
+        raise ValueError(f'{path} was not written by timm_res2net, or is damaged: it does not say what input it wants.')
+    return Deployed(run, _checked(path, text))
 
 
-def load_pt2(path: Path) -> Loaded:
+def _reason(error: Exception) -> str:
+    *_, last = ['', *filter(None, map(str.strip, str(error).splitlines()))]
+    return f'{type(error).__name__}: {last[:200]}'
+
+
+def _checked(path: Path, text: str) -> Dict[str, Any]:
+    """The metadata of a file, refused where something is missing."""
+    metadata = json.loads(text)
+    missing = [key for key in NEEDED if key not in metadata]
+    if missing:
+        raise ValueError(
+            f'{path} does not say its {", ".join(missing)}: it was written by timm-res2net '
+            f'{metadata.get("timm_res2net", "of another version")}, here is {__version__}; export it again.')
+    return metadata
+
+
+def load_pt2(path: Path, workers: Optional[int]) -> Loaded:
     """AOTInductor's, which has compiled code, or torch.export's."""
     if not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} is not a .pt2 archive.')
+        raise ValueError(f'{path} is not a .pt2 archive, or only the beginning of one.')
     with zipfile.ZipFile(path) as archive:
         compiled = any(name.endswith('.so') for name in archive.namelist())
+    if workers is not None:
+        processes = start_workers(path, workers)
+        try:
+            text = [process.metadata() for process in processes][0]
+        except BaseException:
+            for process in processes:
+                process.stop()
+            raise
+        return Pool(processes), text
     return load_aotinductor(path) if compiled else load_torch(path)
 
 
 def load_aotinductor(path: Path) -> Loaded:
-    model = torch._inductor.aoti_load_package(str(path))
-    text = model.loader.get_metadata().get(METADATA)
+    text = _compiled_metadata(path)
+    if text is None:
+        return None, None
+    made = json.loads(text)
+    missing = set(made.get('cpu', ())) - cpu_features()
+    if missing:  # it would end the process
+        raise ValueError(
+            f'{path} was compiled for a CPU with {", ".join(sorted(missing))}, which this one has not: export the '
+            'model on this machine, or as .onnx.')
+    try:
+        model = torch._inductor.aoti_load_package(str(path))
+    except RuntimeError as error:
+        if made.get('torch') == torch.__version__:
+            raise
+        raise ValueError(
+            f'{path} was compiled by torch {made.get("torch")} and does not load in torch {torch.__version__}: export '
+            'it again.') from error
 
     def run(x):
         with torch.no_grad():
-            return model(x.contiguous())
-    return run, text and bytes.fromhex(text).decode()
+            return model(x)
+    return run, text
+
+
+def _compiled_metadata(path: Path) -> Optional[str]:
+    """Read without running any of the code."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith('_metadata.json'):
+                text = json.loads(archive.read(name)).get(METADATA)
+                return text and bytes.fromhex(text).decode()
+    return None
 
 
 def load_torch(path: Path) -> Loaded:
@@ -128,24 +140,28 @@ def load_torch(path: Path) -> Loaded:
     return run, texts[0]
 
 
-def load_onnx(path: Path) -> Loaded:
-    session = onnx_session(path)
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA)
-    return lambda x: torch.from_numpy(session.run(None, {'x': x.contiguous().numpy()})[0]), text
+def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
+    sessions = onnx_sessions(path, workers or 1)
+    text = sessions[0].get_modelmeta().custom_metadata_map.get(METADATA)
+
+    def server(session):
+        return lambda x: torch.from_numpy(session.run(None, {'x': x.numpy()})[0])
+    return Pool([server(session) for session in sessions]), text
 
 
-def load_openvino(path: Path) -> Loaded:
+def load_openvino(path: Path, workers: Optional[int]) -> Loaded:
+    if not path.with_suffix('.bin').is_file():
+        raise FileNotFoundError(f'{path} has no {path.with_suffix(".bin").name} beside it, which holds its weights.')
     model = engine('openvino').Core().read_model(path)
     if not model.has_rt_info(METADATA):
         return None, None
     text = model.get_rt_info(METADATA).astype(str)
-    request = openvino_request(model, json.loads(text)['precision'])
-    lock = threading.Lock()  # a request holds one input and one output
 
-    def run(x):
-        with lock:
-            return torch.from_numpy(request.infer([x.contiguous().numpy()])[0].copy())
-    return run, text
+    def server(request):  # which holds one input and one output
+        return lambda x: torch.from_numpy(request.infer([x.numpy()])[0].copy())
+    requests = openvino_requests(model, json.loads(text)['precision'], workers or 1)
+    return Pool([server(request) for request in requests]), text
 
 
-LOADERS: Dict[str, Callable[[Path], Loaded]] = {'.pt2': load_pt2, '.onnx': load_onnx, '.xml': load_openvino}
+LOADERS: Dict[str, Callable[[Path, Optional[int]], Loaded]] = {
+    '.pt2': load_pt2, '.onnx': load_onnx, '.xml': load_openvino}

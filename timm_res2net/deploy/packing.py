@@ -3,8 +3,13 @@
 This file is the one place that calls operators of torch which it does not document, those that torch.compile itself
 generates for CPUs (`torch.ops.mkldnn`). Each convolution compares them with the documented path the first time it sees
 an input shape, and goes on with the documented path where they are missing, fail or differ.
+
+oneDNN's fused ReLU makes 0 of NaN, and so a confident class of a broken image. The first convolution looks at what
+comes in, and a batch with NaN, inf or numbers near the end of float32 goes through the documented path from there on.
 """
 import copy
+import math
+import threading
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -12,6 +17,7 @@ from torch import nn
 
 from ..model.blocks import Res2NetBottleneck, Res2NetDlaBottleneck
 from ..model.fold import conv_norm_acts, fold, replace_modules
+from .inputs import check_tensor
 
 _SHAPES = 8  # input shapes for which a weight is packed; the best layout differs from one to another
 
@@ -20,15 +26,16 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a model for inference on a CPU: norms folded, weights prepacked, ReLUs and shortcuts fused.
 
     Ready at once: the first batch of each shape takes a little longer. Calling it takes and gives float32, as the
-    model. Shapes of input after the first eight, other devices, autograd, tracing and compiling get the speed of a
-    folded model. Weights may be loaded into it, but not changed in place.
+    model. Shapes of input after the first eight, other devices, autograd, autocast, tracing, compiling and batches with
+    NaN or inf get the speed of a folded model. Weights may be loaded into it, but not changed in place.
 
     Args:
         model: One of this package, or timm's feature extractor around one, in eval mode.
         dtype: torch.float32, or torch.bfloat16 to compute in that.
 
     Raises:
-        ValueError: The model is in training mode or has a norm that cannot be folded, or `dtype` is another.
+        ValueError: The model is in training mode or has a norm that cannot be folded, or `dtype` is another. What it
+            gives raises TypeError or ValueError for an input of another type, dtype or number of dimensions.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
@@ -38,12 +45,15 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     blocks = [block for block in blocks if block.se is None and type(block.act3) is nn.ReLU]
     last = {block.conv3 for block in blocks}
     new: Dict[nn.Module, nn.Module] = {}
+    batch = Batch()
     for conv, _, act in conv_norm_acts(packed):
         if conv.padding_mode == 'zeros':
-            new[conv] = PackedConv2d(conv, relu=type(act) is nn.ReLU or conv in last)
+            new[conv] = PackedConv2d(conv, type(act) is nn.ReLU or conv in last, batch)
             if type(act) is nn.ReLU:
                 new[act] = _take_over(nn.Identity(), act)
     replace_modules(packed, new)
+    for first in [m for m in packed.modules() if isinstance(m, PackedConv2d)][:1]:
+        first.takes_input = True
     new = {block: PACKED_BLOCKS[type(block)](block) for block in blocks}
     replace_modules(packed, new)
     packed = new.get(packed, packed)  # a block alone
@@ -62,21 +72,41 @@ def _float_output(_: nn.Module, args: Tuple[Any, ...], out: Any) -> Any:
     return torch.utils._pytree.tree_map(torch.Tensor.float, out)
 
 
+class Batch(threading.local):
+    """What a model's convolutions have to know of the batch that a thread is computing.
+
+    Attributes:
+        ordinary: Its numbers are finite, and so are their squares.
+    """
+    ordinary = True
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return Batch, ()  # copies of a model begin anew
+
+
 class PackedConv2d(nn.Conv2d):
     """conv(x), conv(x) + shortcut and their ReLU, through oneDNN's prepacked kernels."""
 
-    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
-        """Takes over the parameters of `conv`."""
+    def __init__(self, conv: nn.Conv2d, relu: bool, batch: Batch) -> None:
+        """Takes over the parameters of `conv`; `batch` is the model's."""
         nn.Module.__init__(self)
         _take_over(self, conv)
         self.packed: Dict[Tuple[Any, ...], Optional[torch.Tensor]] = {}  # None: plain path for inputs of this shape
         self.relu = relu
+        self.batch = batch
+        self.takes_input = False  # the first of its model, which looks at what users give
 
     def forward(self, x: torch.Tensor, shortcut: Optional[torch.Tensor] = None) -> torch.Tensor:
         """(B, C, H, W) -> (B, C', H', W'), plus a shortcut of that shape."""
+        if self.takes_input:
+            _check_input(x, self.weight.dtype)
         x = x.to(self.weight.dtype)
         if x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing() or (
-                torch.is_grad_enabled() and x.requires_grad):
+                torch.is_grad_enabled() and x.requires_grad) or torch.is_autocast_enabled('cpu'):
+            return self.plain(x, shortcut)
+        if self.takes_input:
+            self.batch.ordinary = math.isfinite(torch.linalg.vector_norm(x).item())
+        if not self.batch.ordinary or not x.numel():
             return self.plain(x, shortcut)
         key = (x.shape, x.stride(), shortcut is None or shortcut.stride())
         if key not in self.packed:
@@ -101,6 +131,8 @@ class PackedConv2d(nn.Conv2d):
     def first(self, key: Tuple[Any, ...], x: torch.Tensor, shortcut: Optional[torch.Tensor]) -> torch.Tensor:
         """Pack the weight for a new input shape if that computes the same."""
         expected = self.plain(x, shortcut)
+        if not math.isfinite(expected.sum().item()):
+            return expected  # nothing can be compared with that: another batch decides
         try:
             weight = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, self.padding, self.stride, self.dilation, self.groups, x.shape)
@@ -153,6 +185,16 @@ class PackedDlaBottleneck(Res2NetDlaBottleneck):
 
 
 PACKED_BLOCKS: Dict[type, Any] = {Res2NetBottleneck: PackedBottleneck, Res2NetDlaBottleneck: PackedDlaBottleneck}
+
+
+def _check_input(x: Any, dtype: torch.dtype) -> None:
+    """Refuse what the model itself would refuse, or, in three dimensions, take for a batch of another shape."""
+    check_tensor(x)
+    wanted = torch.float32 if dtype == torch.bfloat16 else dtype
+    if x.dtype not in (dtype, wanted):
+        raise ValueError(f'The input is {x.dtype}, it must be {wanted}: use x.to({wanted}).')
+    if x.ndim != 4:
+        raise ValueError(f'The input has shape {tuple(x.shape)}, it must be (B, C, H, W): x[None] is a batch of one.')
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -10,7 +10,7 @@ from torch import nn
 from ..model.data_cfg import class_names
 from ..model.fold import fold_norms
 from ..version import __version__
-from .preprocessing import Images, Preprocessed, data_config, normalise, read_pixels
+from .preprocessing import Images, Preprocessed, data_config, has_photographs, made_pixels, normalise, read_pixels
 from .writers import WRITERS
 
 
@@ -23,6 +23,7 @@ class Job:
         inputs: (N, ...) Check images as the file takes them, to calibrate on too.
         expected: (N, classes) What the model itself computes from these images, float32.
         metadata: What travels in the file, as plain JSON.
+        made_up: The images were made here, for want of photographs.
     """
     format: str
     precision: str
@@ -30,6 +31,7 @@ class Job:
     inputs: torch.Tensor
     expected: torch.Tensor
     metadata: Dict[str, Any]
+    made_up: bool
 
 
 def prepare(
@@ -46,7 +48,9 @@ def prepare(
     """Arguments as of `export`, checked."""
     writer = WRITERS[format]
     config = data_config(model, image_size)
-    pixels = read_pixels(images, config, count_images(precision, calibration))
+    made_up = images is None and precision != 'int8' and not has_photographs()  # to calibrate on, they must be real
+    count = count_images(precision, calibration)
+    pixels = made_pixels(config, count) if made_up else read_pixels(images, config, count)
     expected = _outputs(model, pixels, config)
     graph: nn.Module = _inference_copy(model).to(memory_format=torch.channels_last)
     if precision == 'bf16' and not writer.casts:
@@ -73,6 +77,7 @@ def prepare(
             'num_classes': model.num_classes,
             'label_names': class_names(model),
         },
+        made_up=made_up,
     )
 
 
@@ -85,8 +90,7 @@ def _outputs(model: nn.Module, pixels: torch.Tensor, config: Dict[str, Any]) -> 
     """What the model computes where it is, in float32."""
     weight = next(model.parameters())
     plain = model if weight.dtype == torch.float32 else copy.deepcopy(model).float()
-    with torch.no_grad():
-        return torch.cat([plain(normalise(p.to(weight.device), config)).cpu().float() for p in pixels.split(8)])
+    return torch.cat([plain(normalise(p.to(weight.device), config)).cpu().float() for p in pixels.split(8)])
 
 
 def _inference_copy(model: nn.Module) -> Any:

@@ -1,4 +1,5 @@
 """From a picture to the input of a model, and the images an export is calibrated on and checked with."""
+import importlib.util
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
@@ -55,6 +56,22 @@ class Preprocessed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(x.permute(0, 3, 1, 2).float() * self.scale + self.shift)
+
+
+def has_photographs() -> bool:
+    """Whether scikit-image is here."""
+    return importlib.util.find_spec('skimage') is not None
+
+
+def made_pixels(config: Dict[str, Any], count: int) -> torch.Tensor:
+    """Coloured clouds and edges, always the same, uint8 (count, C, H, W): enough to see that two networks agree."""
+    c, *size = config['input_size']
+    generator = torch.Generator().manual_seed(0)
+    clouds = torch.zeros(count, c, *size)
+    for cells in (3, 7, 24):
+        noise = torch.rand(count, c, cells, cells, generator=generator)
+        clouds += torch.nn.functional.interpolate(noise, size=tuple(size), mode='nearest' if cells == 7 else 'bicubic')
+    return (clouds * (255 / 3)).clamp(0, 255).byte()
 
 
 def photographs() -> List[Image.Image]:

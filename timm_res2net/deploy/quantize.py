@@ -4,8 +4,9 @@ Three ways to the same arithmetic, one for each engine: torchao's PT2E with the 
 Runtime's static quantization, and NNCF for OpenVINO. `batch_size` is everywhere the one that the graph is for, None for
 any.
 """
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import torch
 from torch import nn
@@ -26,9 +27,8 @@ def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
     prepared = pt2e.prepare_pt2e(graph, quantizer)
-    with torch.no_grad():
-        for x in _batches(inputs, batch_size or 16):
-            prepared(x)
+    for x in _batches(inputs, batch_size or 16):
+        prepared(x)
     return pt2e.convert_pt2e(prepared)
 
 
@@ -62,6 +62,18 @@ def quantize_openvino(model: Any, inputs: torch.Tensor, batch_size: Optional[int
     parameters = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=minmax, disable_bias_correction=True)
     batches = [x.numpy() for x in _batches(inputs, batch_size or 1)]
-    return nncf.quantize(
-        model, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches),
-        advanced_parameters=parameters)
+    with _without_bar(engine('nncf.common.tensor_statistics.aggregator')):
+        return nncf.quantize(
+            model, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches),
+            advanced_parameters=parameters)
+
+
+@contextmanager
+def _without_bar(module: Any) -> Iterator[None]:
+    """NNCF draws its progress on stdout."""
+    bar = module.track
+    module.track = lambda items, **_: items
+    try:
+        yield
+    finally:
+        module.track = bar

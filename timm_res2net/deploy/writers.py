@@ -1,8 +1,10 @@
 """The formats of `export`, a function and an entry of `WRITERS` each; `loaders.py` reads their files again.
 
 A writer gets the graph in eval mode, float32 on the CPU (or around a bfloat16 network), the path, inputs (N, ...) to
-trace with and to calibrate on, and the metadata, which says precision and shape and has to travel in the file.
+trace with and to calibrate on, and the metadata, which says precision and shape and has to travel in the file. torch's
+own writer ends the process where a disk is full, so that its files are put together in memory.
 """
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,26 +13,34 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 from torch import nn
 
-from .engines import METADATA, compiler, engine
+from .engines import METADATA, compiler, cpu_features, engine
 from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
 
 def write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
     """Compiled code, weights inside; runs where torch does, without tracing or compiling."""
+    from torch._inductor.package import package_aoti
     program = _quantized(graph, inputs, metadata)
-    text = json.dumps({**metadata, 'torch': torch.__version__}).encode().hex()  # it becomes a C string
-    torch._inductor.aoti_compile_and_package(
-        program, package_path=str(path), inductor_configs={
-            'freezing': True,
-            'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
-            'aot_inductor.metadata': {METADATA: text},
-        })
+    known = {**metadata, 'torch': torch.__version__, 'cpu': sorted(cpu_features())}
+    args, kwargs = program.example_inputs
+    files: Any = torch._inductor.aot_compile(program.module(), args, kwargs, options={
+        'freezing': True,  # which it does where there are no gradients: `export` sees to that
+        'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
+        'aot_inductor.metadata': {METADATA: json.dumps(known).encode().hex()},  # it becomes a C string
+        'aot_inductor.package': True,
+        'aot_inductor.output_path': str(path.with_name('code')),  # torch's cache would keep it for good
+    })
+    package = io.BytesIO()
+    package_aoti(package, files)
+    path.write_bytes(package.getbuffer())
 
 
 def write_torch(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
     """A torch.export program, to run or to compile elsewhere."""
     program = _quantized(graph, inputs, metadata)
-    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+    package = io.BytesIO()
+    torch.export.save(program, package, extra_files={METADATA: json.dumps(metadata)})
+    path.write_bytes(package.getbuffer())
 
 
 def write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
@@ -61,8 +71,7 @@ def _program(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -
     """torch.export's program of a graph, for a fixed or any batch size and image size."""
     dynamic = {i: torch.export.Dim.DYNAMIC for i, n in enumerate(metadata['shape']) if n is None}
     x = inputs[:1].expand(metadata['shape'][0] or 2, *inputs.shape[1:]).contiguous()
-    with torch.no_grad():
-        return torch.export.export(graph, (x,), dynamic_shapes=(dynamic,) if dynamic else None)
+    return torch.export.export(graph, (x,), dynamic_shapes=(dynamic,) if dynamic else None)
 
 
 def _quantized(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:

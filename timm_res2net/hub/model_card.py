@@ -92,6 +92,8 @@ def make_card(
     ]
     if config.get('model_args'):
         lines.append('- **Arguments:** ' + ', '.join(f'`{k}={v!r}`' for k, v in config['model_args'].items()))
+    if cfg.get('description'):
+        lines.append(f'- **Weights from:** {cfg["description"]}')
     lines += [f'- **{METRICS.get(k, (k, k))[1]}:** {v:g} ({datasets[0]})' for k, v in (metrics or {}).items()]
     lines.append('- **Paper:** Res2Net: A New Multi-scale Backbone Architecture, https://arxiv.org/abs/1904.01169')
     lines += ['', '## Usage', '']

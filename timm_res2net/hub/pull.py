@@ -1,5 +1,4 @@
 """A pull: download one commit's config and weights, check both, and have timm build the model from the cache."""
-import hashlib
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from timm.models import is_model
 from torch import nn
 
+from ..weights.cache import sha256_of
 from ..weights.checkpoint import CheckpointError
 from ..weights.saving import CONFIG, WEIGHTS
 from .client import LIBRARY, full_name
@@ -96,11 +96,7 @@ def _check_hash(weights: Path) -> None:
     expected = weights.resolve().name
     if len(expected) != 64:  # a cache without links, or a file outside large file storage
         return
-    digest = hashlib.sha256()
-    with weights.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    if digest.hexdigest() != expected:
+    if sha256_of(weights) != expected:
         raise HubError(f'The weights in {weights.resolve()} are damaged: delete that file and try again.')
 
 

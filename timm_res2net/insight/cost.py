@@ -1,20 +1,23 @@
 """What a network costs: parameters and multiply-accumulates."""
-from typing import Any, Optional, Tuple
+import copy
+from typing import Any, Optional, Tuple, Union
 
 import timm
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def cost(name: str, size: Optional[int] = None, **kwargs: Any) -> Tuple[int, float]:
+def cost(name: Union[str, nn.Module], size: Optional[int] = None, **kwargs: Any) -> Tuple[int, float]:
     """Parameters and multiply-accumulates (MACs) of one image, counted on the meta device: nothing is computed.
 
     Args:
-        name: Of a registered model.
+        name: Of a registered model, or a model.
         size: Height and width of the image, the model's own by default.
-        **kwargs: Arguments of the model.
+        **kwargs: Arguments of the model that is named.
     """
-    model: Any = timm.create_model(name, device='meta', **kwargs).eval()
+    model: Any = timm.create_model(name, device='meta', **kwargs) if isinstance(name, str) else copy.deepcopy(name)
+    model = model.to('meta').eval()
     channels, height, width = model.pretrained_cfg['input_size']
     counter = FlopCounterMode(display=False)
     with counter:

@@ -50,9 +50,14 @@ class Field:
         return Field(self.jump, dict(Counter(self.paths) + Counter(other.paths)))
 
     @property
+    def window(self) -> Window:
+        """What all paths together see, in pixels before and after the centre."""
+        return max(b for b, _ in self.paths), max(a for _, a in self.paths)
+
+    @property
     def largest(self) -> int:
         """Side of the window that all paths together see, in pixels: the receptive field."""
-        return max(b for b, _ in self.paths) + max(a for _, a in self.paths) + 1
+        return sum(self.window) + 1
 
     @property
     def smallest(self) -> int:
@@ -225,24 +230,37 @@ def effective_receptive_field(model: Any, images: torch.Tensor, layer: Optional[
         out = seen[0] if seen else None
     if not isinstance(out, torch.Tensor) or out.ndim != 4:
         raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a convolution, a block or a stage.')
-    centre = out[:, :, out.shape[2] // 2, out.shape[3] // 2].sum()
-    gradient, = torch.autograd.grad(centre, images)
+    return gradient_field(out, images, (out.shape[2] // 2, out.shape[3] // 2))
+
+
+def gradient_field(out: torch.Tensor, images: torch.Tensor, unit: Tuple[int, int], keep: bool = False) -> torch.Tensor:
+    """How much each pixel moves one unit of a map, as `effective_receptive_field`: (H, W), of sum 1.
+
+    Args:
+        out: (B, C, h, w), computed from `images`.
+        images: (B, C, H, W), a leaf that requires a gradient.
+        unit: Row and column of the unit in the map.
+        keep: Keep the graph, to ask for another unit or another map of it.
+    """
+    gradient, = torch.autograd.grad(out[:, :, unit[0], unit[1]].sum(), images, retain_graph=keep)
     field = gradient.abs().sum((0, 1))
-    return field / field.sum()
+    return field / field.sum().clamp_min(torch.finfo(field.dtype).tiny)  # a unit that nothing moves has none
 
 
-def side_of_share(field: torch.Tensor, share: float = 0.5) -> int:
+def side_of_share(field: torch.Tensor, share: float = 0.5, centre: Optional[Tuple[int, int]] = None) -> int:
     """Side in pixels of the smallest centred square that holds a share of an effective receptive field.
 
     Args:
         field: (H, W) of sum 1, see `effective_receptive_field`.
         share: More than 0, less than 1.
+        centre: Row and column of the square's middle, by default that of the image.
     """
     if not 0 < share < 1:
         raise ValueError(f'share={share!r} must be between 0 and 1.')
     h, w = field.shape
-    rows = (torch.arange(h) - h // 2).abs()[:, None]
-    columns = (torch.arange(w) - w // 2).abs()[None]
+    row, column = (h // 2, w // 2) if centre is None else centre
+    rows = (torch.arange(h) - row).abs()[:, None]
+    columns = (torch.arange(w) - column).abs()[None]
     distance = torch.maximum(rows, columns).to(field.device)
     inside = torch.zeros(int(distance.max()) + 1, dtype=torch.float64, device=field.device)
     inside.index_add_(0, distance.flatten(), field.double().flatten())

@@ -9,10 +9,10 @@ SOURCE_KEYS = (
     'url', 'file', 'state_dict', 'hf_hub_id', 'hf_hub_filename', 'source', 'custom_load', 'label_offset', 'label_names',
     'label_descriptions')
 # what is true of weights as they were published, and not of what is trained from them
-OF_THE_WEIGHTS = ('tag', 'license', 'label_names', 'label_descriptions')
+OF_THE_WEIGHTS = ('tag', 'license', 'description', 'label_names', 'label_descriptions')
 _TYPES = {
     'input_size': tuple, 'mean': tuple, 'std': tuple, 'interpolation': str, 'crop_pct': float, 'crop_mode': str,
-    'license': str}
+    'license': str, 'description': str}
 
 
 def for_channels(cfg: Dict[str, Any], in_chans: int) -> Dict[str, Any]:

@@ -138,4 +138,6 @@ class HierarchicalSplit(nn.Module):
         return torch.cat(ys, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        channels = self.scale * self.width
+        torch._assert(x.shape[1] == channels, f'x has {x.shape[1]} channels, it must have scale * width = {channels}.')
         return self.split(x)

@@ -9,14 +9,15 @@ What a file holds and how it is read:
 * CMYK, palettes, bilevel: as Pillow converts them
 * more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels (179 millions): refused, as what unpacks into all memory
 """
+import io
 import warnings
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, BinaryIO, Iterable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageOps
 
-Source = Union[str, Path, Image.Image, np.ndarray]
+Source = Union[str, Path, BinaryIO, Image.Image, np.ndarray]
 SUFFIXES = {
     '.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.avif', '.jp2'}
 SHOWN = ('rocket', 'coffee', 'stereo_motorcycle', 'astronaut', 'camera')  # of scikit-image
@@ -30,7 +31,8 @@ def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
     """A picture, whole, upright and opaque.
 
     Args:
-        source: Path, PIL image, or array (H, W) or (H, W, C) with C of 1 to 4, of uint8, larger integers or floats.
+        source: Path, open file, PIL image, or array (H, W) or (H, W, C) with C of 1 to 4, of uint8, larger integers or
+            floats.
         mode: PIL's mode of the result, 'RGB' or 'L'.
 
     Raises:
@@ -39,7 +41,7 @@ def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of large files, odd EXIF and odd palettes, all of which are read
-            if isinstance(source, (str, Path)):
+            if isinstance(source, (str, Path, io.BufferedIOBase)):
                 with Image.open(source) as image:
                     return _plain(image, mode)
             return _plain(source if isinstance(source, Image.Image) else _from_array(source), mode)
@@ -50,7 +52,7 @@ def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
 def _name(source: Source) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
-    return getattr(source, 'filename', '') or f'the {type(source).__name__} given'
+    return getattr(source, 'filename', '') or getattr(source, 'name', '') or f'the {type(source).__name__} given'
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,8 @@ not tell what has no weights: strides, activation, anti-aliasing, the form of th
 which has one more convolution). Which registered variant this is, and with it what names and shapes do not tell, is
 the work of `matching`.
 """
+import re
+from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
@@ -91,6 +93,7 @@ def read_architecture(
         raise CheckpointError(
             f'it is not a Res2Net: neither layer1.0.conv1.weight nor base_layer.0.weight is among its '
             f'{len(shapes)} entries ({", ".join(list(shapes)[:3])}, ...).')
+    _check_blocks(shapes, arguments, blocks)
     widths = tuple(shapes.of(f'{block}convs.0.weight')[0] for block in blocks)
     arguments.update(_split(shapes, blocks, widths[0]))
     attention, squeezes = _attention(shapes, blocks)
@@ -99,6 +102,28 @@ def read_architecture(
         implies = {k: v for k, v in implies.items() if k != 'first_block'}
     arguments.update(implies)
     return Architecture(cls, arguments, planes, widths, squeezes, tuple(implies))
+
+
+def _check_blocks(shapes: _Shapes, arguments: Mapping[str, Any], first: Sequence[str]) -> None:
+    """Every block that is to be built has its convolutions, so that what is built is no larger than the file.
+
+    Args:
+        first: Prefix of the first block of each stage.
+    """
+    convs = Counter(m[1] for name in shapes if (m := re.fullmatch(r'(.+\.)convs\.\d+\.weight', name)))
+    if 'layers' in arguments:
+        stages = [[f'layer{s + 1}.{b}.' for b in range(n)] for s, n in enumerate(arguments['layers'])]
+    else:
+        stages = [[b for b in convs if b.startswith(f'level{i}.')] for i in range(2, 6)]
+        if [len(s) for s in stages] != [2 ** n for n in arguments['levels'][2:]]:
+            raise CheckpointError('its trees lack blocks, so the architecture cannot be told.')
+    for stage, block in zip(stages, first, strict=True):
+        scale = shapes.of(f'{block}conv1.weight')[0] // max(shapes.of(f'{block}convs.0.weight')[0], 1)
+        for name in stage:
+            if convs[name] < max(scale - 1, 1):
+                raise CheckpointError(
+                    f'{name}convs has {convs[name]} of at least {max(scale - 1, 1)} convolutions, so the architecture '
+                    'cannot be told.')
 
 
 def _classifier(shapes: _Shapes, features: int) -> Dict[str, Any]:

@@ -15,7 +15,8 @@ from ..model.variants import VARIANTS
 from .checking import check
 from .checkpoint import Checkpoint, CheckpointError
 from .layouts import rename
-from .matching import RUNTIME, with_arguments
+from .matching import RUNTIME, check_size, with_arguments
+from .pretrained_cfg import local_file
 from .reading import checkpoint_of, read_checkpoint
 
 _logger = logging.getLogger(__name__)
@@ -43,10 +44,11 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
     cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
-    file = cfg.file if pretrained and not cfg.state_dict and cfg.source != 'hf-hub' else None
+    file = local_file(cfg, kwargs.get('pretrained_cfg_overlay'), kwargs.get('cache_dir')) if pretrained else None
     try:
         checkpoint = _read(file) if file else None
         if checkpoint:
+            _check_arguments(checkpoint, cls, arguments, told=cfg.source == 'local-dir')
             arguments['pretrained_cfg_overlay'] = {
                 **(kwargs.get('pretrained_cfg_overlay') or {}), **_as_overlay(checkpoint, cfg)}
 
@@ -76,7 +78,8 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
     if pretrained and isinstance(model, Network):
         tag = model.pretrained_cfg.get('tag')
         network: Any = model
-        network.origin = Origin.of(model, f'{name}.{tag}' if tag else cfg.hf_hub_id or cfg.file or name)
+        where = checkpoint.path if checkpoint else cfg.hf_hub_id or name
+        network.origin = Origin.of(model, f'{name}.{tag}' if tag else where)
         model.pretrained_cfg.update(own_cfg(model))  # with a new head
     model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in RUNTIME}
     return model
@@ -102,6 +105,18 @@ def checkpoint_filter_fn(state_dict: Dict[str, Any], model: nn.Module) -> Dict[s
 def _read(file: Any) -> Checkpoint:
     """A file that a cfg names: timm's own reader knows no .pdparams."""
     return file if isinstance(file, Checkpoint) else rename(read_checkpoint(file))
+
+
+def _check_arguments(checkpoint: Checkpoint, cls: Any, arguments: Dict[str, Any], told: bool) -> None:
+    """Before anything is built of arguments that may have been `told` by the file itself, by way of timm."""
+    try:
+        check_size(checkpoint, cls, arguments)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        if not told:
+            raise
+        raise CheckpointError(f'what its config.json says cannot be used: {error}') from error
 
 
 def _as_overlay(checkpoint: Checkpoint, cfg: Any) -> Dict[str, Any]:

@@ -1,9 +1,9 @@
 """The table of weights: name.tag -> where they are, how good they are, whose they are. A row a set of weights.
 
 The first row of a variant is its default. Accuracies are in percent of ImageNet's validation images, one crop of the
-input's size, as published in timm's results (results/results-imagenet.csv of its repository), or as measured here for
-the weights that ship: beside each `shipped/NAME.TAG.safetensors` lies a `NAME.TAG.json` with recipe, date, measured
-accuracy and sha256, both written by `scripts/ship_weights.py`.
+input's size, as published in timm's results (results/results-imagenet.csv of its repository) or by PaddleClas, or as
+measured here for the weights that ship: beside each `shipped/NAME.TAG.safetensors` lies a `NAME.TAG.json` with recipe,
+date, measured accuracy and sha256, both written by `scripts/ship_weights.py`.
 """
 import fnmatch
 import json
@@ -21,9 +21,12 @@ class Weights:
     Attributes:
         name: NAME.TAG, a registered variant and what its weights were trained on.
         hf_hub_id: Repository on the Hugging Face Hub, '' if they are not there.
+        url: Address of the file, '' if they are not published as one.
         file: File in the package, '' if they do not ship.
         sha256: Of the file, '' where the publisher gives none.
         top1, top5: Accuracy in percent on the data set's validation images, None if not published.
+        tolerance: Points by which a measurement here may differ from them. 0.01 where images were read and resized as
+            timm does it; PaddleClas does it by OpenCV, and gives some numbers to one decimal.
         dataset: What they were trained and measured on.
         license: Its id on the Hub.
         source: Where weights and accuracy come from, in words.
@@ -33,10 +36,12 @@ class Weights:
     """
     name: str
     hf_hub_id: str = ''
+    url: str = ''
     file: str = ''
     sha256: str = ''
     top1: Optional[float] = None
     top5: Optional[float] = None
+    tolerance: float = 0.01
     dataset: str = 'imagenet-1k'
     license: str = 'apache-2.0'
     source: str = ''
@@ -52,7 +57,7 @@ class Weights:
     @property
     def where(self) -> str:
         """Where they are, in words."""
-        return self.hf_hub_id or 'ships with the package'
+        return self.hf_hub_id or self.url or 'ships with the package'
 
 
 def _timm(name: str, top1: float, top5: float, license: str = 'cc-by-nc-sa-4.0', **kwargs: Any) -> Weights:
@@ -60,6 +65,12 @@ def _timm(name: str, top1: float, top5: float, license: str = 'cc-by-nc-sa-4.0',
     return Weights(
         name, hf_hub_id=f'timm/{name.replace("_custom", "")}', top1=top1, top5=top5, license=license,
         **{'source': "the authors' repository, by way of timm", **kwargs})
+
+
+def _paddleclas(name: str, file: str, top1: float, top5: float, source: str = 'PaddleClas') -> Weights:
+    """Weights that PaddleClas publishes for its own form of the networks, under its license, without a sha256."""
+    url = f'https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/{file}_pretrained.pdparams'
+    return Weights(name, url=url, top1=top1, top5=top5, tolerance=0.3, source=source)
 
 
 def provenance(name: str) -> Dict[str, Any]:
@@ -81,8 +92,10 @@ def _shipped(name: str, dataset: str) -> Weights:
     names = (SHIPPED / f'{dataset}_classes.txt').read_text(encoding='utf-8').split()
     return Weights(
         name, file=str(SHIPPED / f'{name}.safetensors'), sha256=made['sha256'], top1=made['top1'], top5=made['top5'],
-        dataset=dataset, source='trained here, see the file beside them', label_names=names)
+        dataset=dataset, source='trained for timm-res2net, see the file beside them', label_names=names)
 
+
+_SSLD = 'PaddleClas, trained by distillation (SSLD)'
 
 CATALOGUE: Dict[str, Weights] = {weights.name: weights for weights in (
     _timm('res2net50_26w_4s_custom.in1k', 77.99, 93.86),
@@ -96,6 +109,14 @@ CATALOGUE: Dict[str, Weights] = {weights.name: weights for weights in (
     _timm('res2next50_custom.in1k', 78.24, 93.90),
     _timm('dla60_res2net_custom.in1k', 78.48, 94.20),
     _timm('dla60_res2next_custom.in1k', 78.49, 94.14),
+    _paddleclas('res2net50_26w_4s_paddle_custom.in1k', 'Res2Net50_26w_4s', 79.33, 94.57),
+    _paddleclas('res2net50_14w_8s_paddle_custom.in1k', 'Res2Net50_14w_8s', 79.46, 94.70),
+    _paddleclas('res2net50_vd_26w_4s_custom.ssld_in1k', 'Res2Net50_vd_26w_4s_ssld', 83.1, 96.6, _SSLD),
+    _paddleclas('res2net50_vd_26w_4s_custom.in1k', 'Res2Net50_vd_26w_4s', 79.75, 94.91),
+    _paddleclas('res2net101_vd_26w_4s_custom.ssld_in1k', 'Res2Net101_vd_26w_4s_ssld', 83.9, 97.1, _SSLD),
+    _paddleclas('res2net101_vd_26w_4s_custom.in1k', 'Res2Net101_vd_26w_4s', 80.64, 95.22),
+    _paddleclas('res2net200_vd_26w_4s_custom.ssld_in1k', 'Res2Net200_vd_26w_4s_ssld', 85.13, 97.42, _SSLD),
+    _paddleclas('res2net200_vd_26w_4s_custom.in1k', 'Res2Net200_vd_26w_4s', 81.21, 95.71),
     _timm('resnet50_custom.a1_in1k', 80.38, 94.60, license='apache-2.0', source='timm, "ResNet strikes back"',
           data=dict(interpolation='bicubic', crop_pct=0.95)),
     _shipped('res2net23_32w_4s_cifar_custom.cifar100', 'cifar100'),

@@ -11,11 +11,13 @@ from .own_word import contradictions, told
 State = Dict[str, torch.Tensor]
 
 _LISTED = 8  # names given in an error before the rest is counted
+_LONGEST = 150  # characters of a name
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _listed(items: Sequence[str]) -> str:
-    return ', '.join(items[:_LISTED]) + (f' and {len(items) - _LISTED} more' if len(items) > _LISTED else '')
+    shown = (item if len(item) <= _LONGEST else f'{item[:_LONGEST]}...' for item in items[:_LISTED])
+    return ', '.join(shown) + (f' and {len(items) - _LISTED} more' if len(items) > _LISTED else '')
 
 
 def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_channels: bool = False) -> None:
@@ -36,6 +38,10 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
     state, own = checkpoint.state, model.state_dict()
     if new_classifier:
         state, own = ({k: v for k, v in s.items() if k not in ('fc.weight', 'fc.bias')} for s in (state, own))
+    if any(value.is_meta for value in own.values()):
+        raise CheckpointError(
+            "the model is on the meta device, where nothing can be loaded: make it on another, outside torch.device"
+            "('meta'), or give it memory first, model.to_empty(device='cpu').")
     faults = [*_misfits(state, own, 3 if new_channels else model.in_chans), *_unfit_values(state, own)]
     if faults:
         raise CheckpointError(
@@ -81,10 +87,13 @@ def _unfit_values(state: State, own: State) -> List[str]:
                  else state[k].is_floating_point() or state[k].is_complex())]
     if wrong:
         faults.append(f'{len(wrong)} of a wrong dtype (weights are floating point): {_listed(wrong)}')
-    infinite = [k for k in shared if state[k].dtype in _FLOATS and not state[k].is_meta
-                and not torch.isfinite(state[k]).all()]
+    floats = [k for k in shared if state[k].dtype in _FLOATS and own[k].dtype in _FLOATS]
+    infinite = [k for k in floats if not torch.isfinite(state[k].to(own[k].dtype)).all()]
     if infinite:
-        faults.append(f'{len(infinite)} with NaN or infinity: {_listed(infinite)}')
+        faults.append(f'{len(infinite)} with NaN, infinity or numbers beyond their dtype: {_listed(infinite)}')
+    negative = [k for k in floats if k.endswith('running_var') and (state[k] < 0).any()]
+    if negative:
+        faults.append(f'{len(negative)} with negative variances: {_listed(negative)}')
     return faults
 
 

@@ -9,7 +9,15 @@ import torch
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used, with the file and the reason."""
+    """A checkpoint that cannot be used, with the file and the reason, in one line whatever the file holds."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text of a file for a terminal: control and other invisible characters as escapes."""
+    return text if text.isprintable() else ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)
@@ -97,4 +105,4 @@ class CheckpointInfo:
         if self.prefix:
             line += f', under {self.prefix.rstrip(".")}'
         line += ''.join(f'; left out {what}' for what in self.left_out)
-        return line + ''.join(f'; assumed {what}' for what in self.assumed)
+        return printable(line + ''.join(f'; assumed {what}' for what in self.assumed))

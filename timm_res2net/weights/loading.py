@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
 
 import timm
+import torch
 from torch import nn
 
 from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, Origin, for_channels
@@ -80,14 +81,14 @@ def load_read(
     """`load_checkpoint` of a file that has been read."""
     network: Any = unwrapped(model)
     with _naming(checkpoint.path):
-        checkpoint = rename(checkpoint, prefix)
+        with _understanding():
+            checkpoint = rename(checkpoint, prefix)
+            info = _recognise(checkpoint, variant) if network is None else _describe_given(checkpoint, network)
         if network is None:
-            info = _recognise(checkpoint, variant)
             network = _build(checkpoint, info, kwargs)
         else:
-            info = _describe_given(checkpoint, network)
             check(checkpoint, network)
-            network.load_state_dict(checkpoint.state)
+            _fill(network, checkpoint.state)
             _forget_other_weights(checkpoint, network)
     network.checkpoint_info = info
     told_more = info.assumed or any(what.startswith('parts ') for what in info.left_out)
@@ -112,7 +113,7 @@ def inspect_checkpoint(
         FileNotFoundError, CheckpointError: As `load_checkpoint`.
     """
     checkpoint = read_checkpoint(path, use_ema, entry)
-    with _naming(path):
+    with _naming(path), _understanding():
         return _recognise(rename(checkpoint, prefix), None)
 
 
@@ -123,6 +124,17 @@ def _naming(path: Union[str, Path]) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from None
+
+
+@contextmanager
+def _understanding() -> Iterator[None]:
+    """Whatever goes wrong with names, shapes and words that nobody foresaw is the fault of a file."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f'its weights cannot be understood ({type(error).__name__}: {error}).') from error
 
 
 def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo:
@@ -145,14 +157,16 @@ def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo
 def _build(checkpoint: Checkpoint, info: CheckpointInfo, kwargs: Dict[str, Any]) -> Any:
     """The network that was recognised, with the weights, as timm's builder makes it; its cfg describes the weights."""
     file = dataclasses.replace(checkpoint, architecture='', model_args={})  # recognised; what the caller says wins
-    network: Any = timm.create_model(info.architecture, pretrained=True, **{
-        **info.model_args, **kwargs, 'pretrained_cfg_overlay': {**kwargs.get('pretrained_cfg_overlay', {}), 'file': file}})
+    overlay = {**kwargs.pop('pretrained_cfg_overlay', {}), 'file': file}
+    network: Any = timm.create_model(
+        info.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **{**info.model_args, **kwargs})
     cfg = {k: v for k, v in network.pretrained_cfg.items() if k not in (*SOURCE_KEYS, 'tag')}
     cfg = for_channels({**cfg, **checkpoint.cfg}, getattr(network, 'in_chans', info.in_chans))
     cfg['license'] = cfg.get('license') or 'unknown'
     network.pretrained_cfg = network.default_cfg = cfg
-    if isinstance(network, Network):
-        network.origin = Origin.of(network, checkpoint.path)
+    whole: Any = network
+    if isinstance(network, Network):  # not timm's feature extractor
+        whole.origin = Origin.of(network, checkpoint.path)
     return network
 
 
@@ -162,6 +176,16 @@ def _describe_given(checkpoint: Checkpoint, network: Any) -> CheckpointInfo:
     return _info(
         checkpoint, cfg.get('architecture', type(network).__name__), getattr(network, 'model_args', {}),
         network.num_classes, network.in_chans, list(checkpoint.assumed))
+
+
+def _fill(network: nn.Module, state: Dict[str, torch.Tensor]) -> None:
+    """Copy weights that fit; a model that cannot take them, or an interrupt, leaves it as it was."""
+    before = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    try:
+        network.load_state_dict(state)
+    except BaseException:
+        network.load_state_dict(before)
+        raise
 
 
 def _forget_other_weights(checkpoint: Checkpoint, network: Any) -> None:

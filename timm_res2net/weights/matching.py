@@ -11,9 +11,9 @@ from timm.models import build_model_with_cfg
 from ..model.arguments import check_width
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
-from ..model.variants import FREE_FORM, VARIANTS, variant_of
+from ..model.variants import FREE_FORM, VARIANTS
 from .architecture import Architecture, squeezes_by
-from .checkpoint import CheckpointError
+from .checkpoint import Checkpoint, CheckpointError
 
 HEAD = ('num_classes', 'in_chans', 'global_pool')  # how a variant is used, not what it is
 # arguments of timm's that say where a model lives or how it is loaded or wrapped, not what it is
@@ -90,6 +90,30 @@ def matches(
         if found.squeezes and full['attn_layer'] == 'se' and squeezes_by(full['rd_ratio'], found.squeezes):
             own['rd_ratio'] = full['rd_ratio']
     return all(full[k] == own[k] for k in {*in_weights(cls), *found.implied}) and fits(found, full['base_width'])
+
+
+def check_size(checkpoint: Checkpoint, cls: Type[Network], arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that would build far more than a file has weights for, before anything is built of them.
+
+    What is only another network is for the check to tell, weight by weight.
+
+    Raises:
+        CheckpointError: They do, by more than the largest variant.
+        TypeError, ValueError: As the class.
+    """
+    full = complete(cls, {k: v for k, v in arguments.items() if k not in RUNTIME})
+    dla = cls is Res2NetDla
+    planes, blocks = (full['channels'][2:], [2 ** min(n, 99) for n in full['levels'][2:]]) if dla else (
+        full['channels'], full['layers'])
+    scale, expansion = full['scale'], 1 if dla else 4
+    parameters = full['num_classes'] * expansion * planes[-1]
+    for p, n in zip(planes, blocks, strict=True):
+        width = p * full['base_width'] / 64 * full['cardinality']
+        parameters += n * scale * width * (2 * expansion * p + 9 * width / full['cardinality'])
+    if parameters > 4 * checkpoint.num_parameters + 100e6 or sum(blocks) * scale > 4 * len(checkpoint.state) + 2000:
+        raise CheckpointError(
+            f'its weights do not fit, nothing was built: it holds {checkpoint.num_parameters:,} numbers, the network '
+            f'that is asked for has about {parameters:.2g} in {sum(blocks):,} blocks of scale {scale}.')
 
 
 def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, Any]:

@@ -59,7 +59,8 @@ def _call(name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _differences(found: Architecture, variant: str, given: Mapping[str, Any]) -> str:
-    cls, arguments = VARIANTS[variant].cls, with_arguments(variant, {k: v for k, v in given.items() if k not in RUNTIME})
+    cls = VARIANTS[variant].cls
+    arguments = with_arguments(variant, {k: v for k, v in given.items() if k not in RUNTIME})
     if cls is not found.cls:
         return f'a {found.cls.__name__}'
     full, own = complete(cls, arguments), complete(cls, found.arguments)

@@ -1,11 +1,14 @@
-"""A row of the catalogue as timm's pretrained cfg: where weights are, and what data the network takes."""
-from typing import Any, Dict, Optional
+"""A row of the catalogue as timm's pretrained cfg, where weights are and what data the network takes; and back."""
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Union
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import PretrainedCfg
 
 from ..model.cifar import Res2NetCifar
 from ..model.dla import Res2NetDla
 from ..model.variants import VARIANTS
+from .cache import cached_file
 from .catalogue import CATALOGUE, Weights
 from .matching import complete
 
@@ -44,5 +47,37 @@ def _cfg(name: str, weights: Optional[Weights]) -> Dict[str, Any]:
     if weights is not None:
         cfg.update(
             num_classes=arguments['num_classes'] if weights.num_classes is None else weights.num_classes,
-            hf_hub_id=weights.hf_hub_id or None, file=weights.file or None, label_names=weights.label_names)
+            hf_hub_id=weights.hf_hub_id or None, url=weights.url or None, file=weights.file or None,
+            description=weights.source or None, label_names=weights.label_names)
     return cfg
+
+
+def local_file(
+        cfg: PretrainedCfg,
+        overlay: Optional[Mapping[str, Any]] = None,
+        cache_dir: Union[str, Path, None] = None,
+) -> Optional[str]:
+    """The file or folder that holds the weights of a resolved cfg; one that has a URL is downloaded.
+
+    Of several places timm's order holds (file, Hub, URL), but a URL given by `overlay` comes before those of the row.
+
+    Args:
+        cfg: As `timm.models.resolve_pretrained_cfg` gives it.
+        overlay: What the caller laid over it.
+        cache_dir: See `cached_file`.
+
+    Returns:
+        The path; None where the weights are in the cfg itself, on the Hub or nowhere.
+
+    Raises:
+        CheckpointError: The file of a URL cannot be had, see `cached_file`.
+    """
+    if cfg.state_dict or cfg.source == 'hf-hub':
+        return None
+    given = {k for k in ('file', 'hf_hub_id', 'url') if (overlay or {}).get(k)}
+    if cfg.file and given != {'url'}:
+        return cfg.file
+    if cfg.url and (given == {'url'} or not cfg.hf_hub_id):
+        sha256 = next((row.sha256 for row in CATALOGUE.values() if row.url == cfg.url), '')
+        return str(cached_file(cfg.url, cache_dir, sha256))
+    return None

@@ -14,12 +14,13 @@ The kind is read off the first bytes, not off the name: published files carry ev
 import argparse
 import dataclasses
 import json
+import os
 import pickle
 import re
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ import yaml
 from ..model.data_cfg import OF_THE_WEIGHTS, read_config
 from .checkpoint import Checkpoint, CheckpointError
 from .mindspore import is_mindspore, load_mindspore
+from .torch_pickle import check_archive, check_legacy
 from .unpickle import UnsafePickleError, load_numpy_pickle
 from .unwrapping import unwrap
 
@@ -39,18 +41,8 @@ _LISTED = 6
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
 
 
-def _check_archive(path: Path) -> None:
-    """torch's reader skips the checksums of its zip archives, so verify them here."""
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise CheckpointError(f'{path}: record {info.filename!r} is compressed, which torch.save never does.')
-        bad = archive.testzip()
-    if bad is not None:
-        raise CheckpointError(f'{path}: record {bad!r} does not match its checksum, the file is damaged.')
-
-
-def _load_torch(path: Path) -> Any:
+def _load_torch(path: Path, check: Callable[[Path], None]) -> Any:
+    check(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # timm keeps its command line in `args`
             return torch.load(path, map_location='cpu', weights_only=True)
@@ -58,10 +50,7 @@ def _load_torch(path: Path) -> Any:
         names = set(re.findall(r'GLOBAL ([\w.]+) was not', str(error)))
         if not names and 'nsupported' not in str(error) and 'rying to' not in str(error):
             raise
-        asked = ', '.join(sorted(names)) or str(error).splitlines()[-1].strip()
-        raise CheckpointError(
-            f'{path}: refused, and nothing in it was executed: besides tensors it asks for {asked}. If you trust where '
-            'it comes from, save its state dict alone, where it was made, and use that file.') from None
+        raise UnsafePickleError(', '.join(sorted(names)) or str(error).splitlines()[-1].strip()) from None
 
 
 def _load_any(path: Path) -> Any:
@@ -71,10 +60,9 @@ def _load_any(path: Path) -> Any:
         if size == 0:
             raise CheckpointError(f'{path}: the file is empty.')
         if head.startswith(b'PK\x03\x04') or path.suffix != '.pdparams' and zipfile.is_zipfile(path):
-            _check_archive(path)
-            return _load_torch(path)
+            return _load_torch(path, check_archive)
         if head.startswith(b'\x80') and _TORCH_MAGIC in head:
-            return _load_torch(path)
+            return _load_torch(path, check_legacy)
         header = struct.unpack('<Q', head[:8])[0] if len(head) > 8 else size
         if path.suffix == '.safetensors' or header < size and head[8:9] == b'{':
             from safetensors.torch import load_file
@@ -85,12 +73,7 @@ def _load_any(path: Path) -> Any:
             raise CheckpointError(
                 f'{path}: neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams).')
         file.seek(0)
-        try:
-            return load_numpy_pickle(file)
-        except UnsafePickleError as error:
-            raise CheckpointError(
-                f'{path}: refused, and nothing in it was executed: besides arrays of numbers it asks for {error}.'
-            ) from None
+        return load_numpy_pickle(file)
 
 
 def load_file(path: Union[str, Path]) -> Any:
@@ -101,12 +84,16 @@ def load_file(path: Union[str, Path]) -> Any:
         CheckpointError: It is damaged, of an unknown kind, or asks for code to be run.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file.')
     try:
         return _load_any(path)
     except CheckpointError:
         raise
+    except UnsafePickleError as error:
+        raise CheckpointError(
+            f'{path}: refused, and nothing in it was executed: besides tensors it asks for {error}. If you trust where '
+            'it comes from, save its state dict alone, where it was made, and use that file.') from None
     except Exception as error:  # a damaged file makes the readers raise almost anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f'{path}: truncated or damaged, it cannot be read ({reason}).') from error
@@ -127,16 +114,21 @@ def as_tensors(state: Dict[Any, Any]) -> Tuple[Dict[str, torch.Tensor], List[str
         if not isinstance(name, str):
             raise CheckpointError(f'it has an entry named {name!r}, and names are text.')
         if isinstance(value, np.ndarray):
-            value = torch.from_numpy(value)
+            try:
+                value = torch.from_numpy(value)
+            except TypeError:
+                raise CheckpointError(f'{name} is an array of {value.dtype}, which torch has no tensors of.') from None
         if not isinstance(value, torch.Tensor):
             if name.rpartition('.')[2] in _ENTRIES:
                 raise CheckpointError(f'{name} is {type(value).__name__}, not a tensor.')
             others.append(name)
             continue
-        if value.layout is not torch.strided or value.is_quantized:
-            raise CheckpointError(f'{name} is a sparse or quantized tensor, not a plain one.')
+        if value.is_nested or value.layout is not torch.strided or value.is_quantized:
+            raise CheckpointError(f'{name} is a sparse, nested or quantized tensor, not a plain one.')
+        if value.is_meta:
+            raise CheckpointError(f'{name} is a tensor without values (on the meta device).')
         value = value.detach()
-        if not value.is_meta and value.numel() > 1:
+        if value.numel() > 1:
             _check_memory(name, value, seen)
         tensors[name] = value
     if not tensors:
@@ -159,7 +151,7 @@ def _check_memory(name: str, value: torch.Tensor, seen: Dict[int, str]) -> None:
 def _json(path: Path) -> Dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f'{path}: not readable as JSON ({error}).') from error
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: holds {type(content).__name__} instead of a configuration.')
@@ -181,7 +173,7 @@ def _training(content: Any, folder: Path) -> Dict[str, Any]:
     if args is None and (folder / 'args.yaml').is_file():
         try:
             args = yaml.safe_load((folder / 'args.yaml').read_text(encoding='utf-8'))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise CheckpointError(f'{folder / "args.yaml"}: not readable as YAML ({error}).') from error
     args = vars(args) if isinstance(args, argparse.Namespace) else _mapping(args)
     told = {k: content[k] for k in ('arch', 'epoch', 'metric') if isinstance(content.get(k), (str, int, float))}
@@ -222,7 +214,7 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optiona
     """
     path, config = Path(path), None
     file = path
-    if path.is_dir():
+    if os.path.isdir(path):  # False, not an error, for a path that no file can have
         files = [path / name for name in _WEIGHT_FILES if (path / name).is_file()]
         if not files:
             raise CheckpointError(f'{path}: a folder without any of {", ".join(_WEIGHT_FILES)}.')

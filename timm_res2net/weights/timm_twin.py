@@ -10,6 +10,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple, cast
 
 import timm
 import torch
+from timm.models import model_entrypoint
 from torch import nn
 
 from ..model.layers import layer_name
@@ -127,13 +128,20 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
         CheckpointError: timm cannot build it, its weights are not those of the file, or there is no such network here.
     """
     shown = f"timm's {name}" + (f'({", ".join(f"{k}={v!r}" for k, v in arguments.items())})' if arguments else '')
+    refused = CheckpointError(
+        f'it says it is {shown}, which computes something that no network of this package does: load it with timm.')
+    if not model_entrypoint(name).__module__.endswith(('.resnet', '.res2net')):
+        raise refused
+    given = {**arguments, **dict(arguments.get('block_args') or {})}
+    for size in ('layers', 'channels', 'scale'):  # before anything of that size is built
+        has = found.arguments.get(size)
+        if size in given and given[size] not in (has, list(has) if isinstance(has, tuple) else has):
+            raise CheckpointError(f'it says it is {shown}, and its weights have {size}={has}.')
     head = {k: found.arguments[k] for k in ('num_classes', 'in_chans')}
     try:
         theirs: Any = timm.create_model(name, device='meta', **head, **arguments)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise CheckpointError(f'it says it is {shown}, which timm cannot build: {error}') from error
-    refused = CheckpointError(
-        f'it says it is {shown}, which computes something that no network of this package does: load it with timm.')
     if not isinstance(theirs, timm.models.ResNet):
         raise refused
     told = _told(theirs, 'norm_layer' in found.arguments)

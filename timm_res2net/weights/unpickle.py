@@ -6,8 +6,7 @@ afterwards. numpy's own objects are not handed out, since their `__setstate__` t
 """
 import io
 import pickle
-from collections import OrderedDict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Dict
 
 import numpy as np
 
@@ -16,6 +15,23 @@ _KINDS = 'fiub'  # floating point, integer, unsigned, boolean
 
 class UnsafePickleError(pickle.UnpicklingError):
     """The pickle asks for something other than arrays of numbers."""
+
+
+ENTRY = 100  # bytes of an entry of a dictionary
+
+
+class Budget:
+    """Bytes that a pickle may make of itself: a file of weights makes no more of them than it has."""
+    __slots__ = ('left',)
+
+    def __init__(self, size: int) -> None:
+        self.left = 2 * size + 1_000_000  # some are made twice on the way
+
+    def spend(self, size: int) -> None:
+        """Raise where a few bytes, used again and again, become many."""
+        self.left -= size
+        if self.left < 0:
+            raise pickle.UnpicklingError('its arrays and dictionaries are larger than the file')
 
 
 class _Dtype:
@@ -87,19 +103,38 @@ class _Scalar(_Call):
 
 class _Encode(_Call):
     """Stands for `_codecs.encode`, which old pickles make bytes with."""
-    __slots__ = ()
+    __slots__ = ('budget',)
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
 
     def __call__(self, text: str, encoding: str = 'latin1') -> bytes:
         if not isinstance(text, str) or encoding not in ('latin1', 'latin-1'):
             raise UnsafePickleError(f'a call of _codecs.encode to {encoding!r}')
+        self.budget.spend(len(text))
         return text.encode('latin1')
+
+
+class Plain(Dict[Any, Any]):
+    """A dictionary to which a pickle cannot give attributes (`_metadata` of a state dict)."""
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Ordered(_Encode):
+    """Stands for `collections.OrderedDict`."""
+    __slots__ = ()
+
+    def __call__(self, items: Any = ()) -> Dict[Any, Any]:  # type: ignore[override]
+        self.budget.spend(ENTRY * len(items))
+        return Plain(items)
 
 
 _KNOWN = {
     ('numpy', 'ndarray'): _Array,
     ('numpy', 'dtype'): _Dtype,
-    ('_codecs', 'encode'): _Encode(),
-    ('collections', 'OrderedDict'): OrderedDict,
     **{(f'numpy.{core}.multiarray', '_reconstruct'): _Reconstruct() for core in ('core', '_core')},
     **{(f'numpy.{core}.multiarray', 'scalar'): _Scalar() for core in ('core', '_core')},
 }
@@ -108,18 +143,25 @@ _KNOWN = {
 class _Unpickler(pickle._Unpickler):
     """On the implementation in Python: the one in C allocates whatever a damaged memo index asks for."""
 
+    def __init__(self, file: BinaryIO, budget: Budget) -> None:
+        super().__init__(file)
+        self.made = {('_codecs', 'encode'): _Encode(budget), ('collections', 'OrderedDict'): _Ordered(budget)}
+
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _KNOWN[module, name]
+            return self.made.get((module, name)) or _KNOWN[module, name]
         except KeyError:
             raise UnsafePickleError(f'{module}.{name}') from None
 
 
-def _resolve(value: Any) -> Any:
+def _resolve(value: Any, budget: Budget) -> Any:
+    """Values of their notes. What stands in many places is made, and counted, as often."""
+    budget.spend(64)
     if isinstance(value, _Array):
+        budget.spend(len(value.data) if isinstance(value.data, bytes) else 0)
         return value.resolve()
     if isinstance(value, dict):
-        return {k: _resolve(v) for k, v in value.items()}
+        return {k: _resolve(v, budget) for k, v in value.items()}
     if isinstance(value, (_Dtype, _Call, type)):
         raise UnsafePickleError('something that is neither an array nor text')
     return value
@@ -132,4 +174,6 @@ def load_numpy_pickle(file: BinaryIO) -> Any:
         UnsafePickleError: It asks for anything else; nothing has been executed. The message names it.
         Exception: Of many kinds, from a damaged file.
     """
-    return _resolve(_Unpickler(io.BytesIO(file.read())).load())  # in memory, a damaged length cannot ask for more
+    content = file.read()
+    made = _Unpickler(io.BytesIO(content), Budget(len(content))).load()  # a damaged length cannot ask for more
+    return _resolve(made, Budget(len(content)))

@@ -18,6 +18,7 @@ from .layouts.network import plain_name, prefixes
 _AVERAGED = ('state_dict_ema', 'model_ema')
 _PLAIN = ('state_dict', 'model')
 _DEPTH = 6  # of dictionaries in dictionaries, far beyond what trainers write
+_ENTRIES = 1_000_000
 _LISTED = 8
 
 
@@ -54,18 +55,19 @@ def unwrap(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> T
 
 
 def _states(content: Any) -> Iterable[Tuple[str, Dict[Any, Any]]]:
-    """All dictionaries that hold tensors or arrays, each under its path; nothing is looked at twice."""
-    level: List[Tuple[str, Any]] = [('', content)]
-    seen = set()
+    """All dictionaries that hold tensors or arrays, each under its path."""
+    level, looked_at = [('', content)], 0
     for _ in range(_DEPTH):
         below: List[Tuple[str, Any]] = []
         for path, value in level:
-            if not isinstance(value, dict) or id(value) in seen:
+            if not isinstance(value, dict):
                 continue
-            seen.add(id(value))
             if any(isinstance(v, (torch.Tensor, np.ndarray)) for v in value.values()):
                 yield path, value
             below += [(f'{path}.{k}' if path else k, v) for k, v in value.items() if isinstance(k, str)]
+            looked_at += len(value)
+            if looked_at > _ENTRIES:  # one dictionary may stand in many places, which takes no bytes
+                raise CheckpointError(f'its dictionaries hold more than {_ENTRIES:,} entries, which no weights do.')
         level = below
 
 

@@ -16,8 +16,11 @@ import torch.nn.functional as F
 
 from ...version import __version__
 from ..packing import prepack
+from .cuda import inference_cuda
 from .machine import processor
-from .paths import BASELINE, channels_last, inference_cpu, inference_cuda, interleave
+from .paths import BASELINE, channels_last
+from .rounds import inference_cpu
+from .timing import interleave
 
 
 def make_step(name: str, device: str, batch: int, amp: bool) -> Callable[[], None]:

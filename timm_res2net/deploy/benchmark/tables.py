@@ -44,8 +44,13 @@ def inference_tables(part: Dict[str, Any]) -> List[str]:
     eager = {b: min((times[b] for times in theirs if b in times), default=None) for b in batches}
     lines = ['', '## Inference', '',
              "ms a batch (median); in brackets, speed relative to timm's eager fp32 in its faster memory layout.", '']
-    if any('AOTInductor' in named for named in rows.values()):
-        lines += ['AOTInductor files are made for batch 1 and 8 (or the largest below); more images take several.', '']
+    if part.get('busy'):
+        lines += [f'**The machine was busy, the figures are no good.** The same path came out apart by more than 10% '
+                  f'between rounds: {"; ".join(part["busy"])}.', '']
+    elif 'rounds' in part:
+        most = max(s for named in part['spread'].values() for apart in named.values() for s in apart.values())
+        lines += [f'Every path in a process of its own, {part["rounds"]} rounds in turns; rounds of the same path are '
+                  f'apart by {most:.0%} at most.', '']
     for precision, named in rows.items():
         lines += [f'| {precision} | {" | ".join(f"batch {b}" for b in batches)} |']
         lines += ['| --- |' + ' ---: |' * len(batches)]
@@ -59,8 +64,22 @@ def inference_tables(part: Dict[str, Any]) -> List[str]:
             lines.append('| **best here against best peer** | ' + ' | '.join(
                 f'**{min(peers[b]) / min(own[b]):.2f}x**' for b in batches) + ' |')
         lines.append('')
+    lines += once_table(part.get('once', {}))
     lines += [f'Skipped: {name} ({why})' for name, why in part['skipped'].items()]
     return lines
+
+
+def once_table(once: Dict[str, Dict[str, Dict[str, float]]]) -> List[str]:
+    """What each path takes beside time: to load and to give the first answer, memory at most, its file or files."""
+    if not once:
+        return []
+    heads = list(next(iter(next(iter(once.values())).values())))
+    lines = [f'| path | {" | ".join(heads)} |', '| --- |' + ' ---: |' * len(heads)]
+    for precision, named in once.items():
+        for name, row in named.items():
+            cells = [f'{row[head]:.1f}' if row[head] else '' for head in heads]
+            lines.append(f'| {precision} {name} | {" | ".join(cells)} |')
+    return [*lines, '']
 
 
 def plot(result: Dict[str, Any], path: Path) -> None:

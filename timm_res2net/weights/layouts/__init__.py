@@ -17,13 +17,13 @@
 To add one: a file with a `LAYOUT`, and its line in `LAYOUTS`.
 """
 import dataclasses
-import re
-from typing import List, Optional, Tuple
+from typing import Optional
 
 import torch
 
 from ..checkpoint import Checkpoint
 from . import detectron2, holocron, mindcv, mmdetection, mmpretrain, official, paddleclas, paddledetection, resnet
+from .heads import with_plain_classifier, without_other_heads
 from .layout import Found, Layout, Renamed, State
 from .network import find_network, without_wrappers
 from .other_kinds import refuse_other_kinds
@@ -35,8 +35,6 @@ LAYOUTS = (  # the first whose sign it is
 DETAILS = (resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
 ANCHORS = tuple({layout.anchor for layout in (*LAYOUTS, *DETAILS)})
 
-# top-level names of our networks, and those that could be a part of another one's trunk: they are not left out
-_TRUNK = re.compile(r'(?:base_layer|fc|conv|bn|norm|stem|layer|level|stage|block|res|pool|maxpool|features)\d*(?:_\d+)?')
 _LISTED = 6
 
 
@@ -66,7 +64,9 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
             more = detail.to_ours(Found(state))
             state, left_out = more.state, [*left_out, *more.left_out]
             name = detail.name if layout is NATIVE and detail.name else name
-    state, others = _without_other_heads(state)
+    state, others = without_other_heads(state)
+    state, heads, assumed = with_plain_classifier(state)
+    left_out += heads
     outside = sorted({k.partition('.')[0] for k in found.beside if k not in renamed.used})
     for parts, where in ((outside, f'outside {found.prefix.rstrip(".")}'), (others, 'beside the network')):
         if parts:
@@ -74,22 +74,15 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
             left_out.append(f'parts {where}: {", ".join(parts[:_LISTED])}{more_parts}')
     return dataclasses.replace(
         checkpoint, state=_with_counters(state), layout=name, prefix=found.prefix, implies=renamed.implies,
-        trap=layout.trap, left_out=tuple(left_out), assumed=(*checkpoint.assumed, *renamed.assumed))
-
-
-def _without_other_heads(state: State) -> Tuple[State, List[str]]:
-    """Take out whole parts that no trunk has: heads, auxiliary classifiers, decoders."""
-    others = sorted({top for k in state if not _TRUNK.fullmatch(top := k.partition('.')[0])})
-    return {k: v for k, v in state.items() if k.partition('.')[0] not in others}, others
+        trap=layout.trap, left_out=tuple(left_out), assumed=(*checkpoint.assumed, *renamed.assumed, *assumed))
 
 
 def _with_counters(state: State) -> State:
     """One integer counter a batch norm: some sources have none, or count in another dtype or shape."""
-    statistics = '.running_mean'
-    for name in [k for k in state if k.endswith(statistics)]:
-        counter = f'{name[:-len(statistics)]}.num_batches_tracked'
+    for name in [k for k in state if k.endswith('.running_mean')]:
+        counter = f'{name.removesuffix("running_mean")}num_batches_tracked'
         value = state.get(counter)
         if value is None or value.dtype != torch.int64 or value.ndim:
-            whole = value is not None and value.numel() == 1 and not value.is_meta and bool(torch.isfinite(value).all())
-            state[counter] = value.detach().reshape(()).to(torch.int64) if value is not None and whole else torch.tensor(0)
+            state[counter] = torch.tensor(
+                0 if value is None or value.numel() != 1 else int(value), device='cpu')
     return state

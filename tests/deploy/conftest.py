@@ -1,0 +1,27 @@
+"""One network, and each file of it made once for all tests that only read it."""
+import pytest
+import torch
+from deploying import SIZE, images, make, need
+
+from timm_res2net import deploy
+
+
+@pytest.fixture(scope='session')
+def network():
+    torch.manual_seed(0)
+    return make()
+
+
+@pytest.fixture(scope='session')
+def exported(network, tmp_path_factory):
+    """(format, precision) -> the report of its file."""
+    folder, made = tmp_path_factory.mktemp('exported'), {}
+
+    def export(format, precision='fp32'):
+        need(format, precision)
+        if (format, precision) not in made:
+            path = folder / f'{format}-{precision}{deploy.FORMATS[format]}'
+            made[format, precision] = deploy.export(
+                network, path, format, precision, image_size=SIZE, images=images())
+        return made[format, precision]
+    return export

@@ -1,0 +1,149 @@
+"""What a process has set changes no file, stays set, and hears nothing of the engines; the network hears nothing."""
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from deploying import CASES, SIZE, images, make, need
+
+from timm_res2net import deploy
+
+
+def settings():
+    return {
+        'dtype': torch.get_default_dtype(), 'device': torch.get_default_device(), 'gradients': torch.is_grad_enabled(),
+        'inference': torch.is_inference_mode_enabled(), 'autocast': torch.is_autocast_enabled('cpu'),
+        'deterministic': torch.are_deterministic_algorithms_enabled(), 'threads': torch.get_num_threads(),
+        'onednn': torch.backends.mkldnn.enabled}
+
+
+@contextmanager
+def odd_settings():
+    """Everything that a caller may have set, at once."""
+    threads = torch.get_num_threads()
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.float32)
+        stack.callback(torch.use_deterministic_algorithms, False)
+        stack.callback(torch.set_num_threads, threads)
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(threads + 1)
+        stack.callback(torch._C._set_mkldnn_enabled, True)
+        torch._C._set_mkldnn_enabled(False)
+        stack.enter_context(torch.autocast('cpu', torch.bfloat16))
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(torch.device('meta'))
+        yield
+
+
+@pytest.mark.parametrize('under', ['gradients', 'odd'])
+def test_a_file_does_not_depend_on_the_settings_of_the_process(under, network, exported, tmp_path):
+    """The same operators in the same order and the same weights as where only gradients are on."""
+    path, pixels = tmp_path / 'model.pt2', images()
+    with odd_settings() if under == 'odd' else torch.enable_grad():
+        before = settings()
+        deploy.export(network, path, 'torch', image_size=SIZE, images=pixels)
+        assert settings() == before
+    one, other = (torch.export.load(p) for p in (path, exported('torch').path))
+    assert one.graph_module.code == other.graph_module.code
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict.values(), other.state_dict.values(), strict=True))
+    assert not any(p.requires_grad for p in one.parameters())
+
+
+def packed_operators(path):
+    """How often each prepacked operator of oneDNN is called by the code in a package."""
+    with zipfile.ZipFile(path) as archive:
+        code = ''.join(archive.read(n).decode() for n in archive.namelist() if n.endswith('.wrapper.cpp'))
+    calls = re.findall(r'= *aoti_torch_cpu_(\w+)\(|(?<!int64_t )aoti_torch_cpu_(\w+)\(', code)
+    return sorted(a or b for a, b in calls)
+
+
+@pytest.mark.slow
+def test_compiled_code_is_frozen_whatever_is_set(network, tmp_path):
+    """Every convolution prepacked and its weights constant, also after a torch.compile of the same model."""
+    torch.compile(network)(images(1) / 255)
+    sizes, operators, pixels = {}, {}, images(4)
+    for name, setting in (('gradients', torch.enable_grad), ('none', torch.inference_mode), ('odd', odd_settings)):
+        path = tmp_path / f'{name}.pt2'
+        with setting():
+            sizes[name] = deploy.export(network, path, image_size=SIZE, images=pixels).bytes
+        operators[name] = packed_operators(path)
+    convolutions = sum(isinstance(m, torch.nn.Conv2d) for m in network.modules())
+    for name in operators:
+        assert operators[name] == operators['none'], name
+        assert abs(sizes[name] - sizes['none']) < 0.01 * sizes['none'], name
+    packed = [o for o in operators['none'] if 'mkldnn__convolution_pointwise' in o]
+    assert len(packed) == convolutions and not any(o == 'convolution' for o in operators['none'])
+
+
+QUIET = '''
+import logging, socket, sys
+asked = []
+socket.getaddrinfo = lambda *args, **kwargs: asked.append(args) or []
+socket.socket.connect = lambda *args: asked.append(args)
+from deploying import SIZE, images, make
+from timm_res2net import deploy
+model, root = make(), logging.getLogger()
+before = list(root.handlers), list(root.filters), root.level
+for case in sys.argv[2:]:
+    format, precision = case.split('-')
+    path = sys.argv[1] + '/' + case + deploy.FORMATS[format]
+    deploy.export(model, path, format, precision, image_size=SIZE, images=images(8))
+    deploy.load(path)(images(1) / 127.5 - 1)
+assert (list(root.handlers), list(root.filters), root.level) == before, root.handlers
+assert not asked, asked
+'''
+
+
+def python(code, *args, home, path=None):
+    """A new process, which finds the helpers of the tests and has a home of its own."""
+    folders = [str(Path(__file__).parent.parent / 'helpers'), *filter(None, sys.path)]
+    env = {k: v for k, v in os.environ.items() if k != 'CI'}
+    env = {**env, 'HOME': str(home), 'PYTHONPATH': os.pathsep.join(folders), 'PATH': path or os.environ['PATH']}
+    return subprocess.run([sys.executable, '-c', code, *map(str, args)], env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize('cases', [
+    ['openvino-fp32'],
+    pytest.param(['-'.join(case) for case in CASES], marks=pytest.mark.slow)], ids=['one', 'all'])
+def test_silent(cases, tmp_path):
+    """Nothing on stdout and stderr, no handlers, no network, nothing in the home."""
+    for case in cases:
+        need(*case.split('-'))
+    (tmp_path / 'home').mkdir()
+    done = python(QUIET, tmp_path, *cases, home=tmp_path / 'home')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+    assert not (tmp_path / 'home/intel').exists()
+
+
+@pytest.mark.parametrize('consent', [None, '0', '1'])
+def test_openvino_reports_only_where_the_user_said_yes(consent, tmp_path):
+    pytest.importorskip('openvino_telemetry')
+    (tmp_path / 'intel').mkdir()
+    if consent:
+        (tmp_path / 'intel/openvino_telemetry').write_text(consent)
+    done = python(
+        'import socket; socket.getaddrinfo = lambda *args, **kwargs: []\n'
+        'from timm_res2net.deploy.engines import engine; engine("openvino")\n'
+        'from openvino_telemetry import Telemetry; print(Telemetry().consent)', home=tmp_path)
+    assert done.stdout == f'{consent == "1"}\n', done.stderr
+
+
+@pytest.mark.slow
+def test_loading_compiled_code_without_a_compiler_is_silent(exported, tmp_path):
+    path = exported('aotinductor').path
+    code = f'from timm_res2net import deploy; print(deploy.load({path!r}))'
+    done = python(code, home=tmp_path, path='/nonexistent')
+    assert done.stderr == '' and 'aotinductor fp32: float32 (B, 3, 64, 64) -> 8 classes' in done.stdout
+
+
+def test_models_made_in_inference_mode_are_exported(tmp_path):
+    with torch.inference_mode():
+        model = make()
+        deploy.export(model, tmp_path / 'a.pt2', 'torch', image_size=SIZE, images=images(4))
+    deploy.export(model, tmp_path / 'b.pt2', 'torch', image_size=SIZE, images=images(4))

@@ -1,0 +1,232 @@
+"""Many callers at once: everybody gets his own answers and his own errors, and nothing is left running."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+import torch
+from deploying import SIZE, images, make, relative
+from PIL import Image
+from run_page import blocks
+
+import timm_res2net
+from timm_res2net import deploy
+from timm_res2net.deploy.workers import Pool
+
+FORMATS = ['torch', 'openvino', *(pytest.param(f, marks=pytest.mark.slow) for f in ('onnx', 'aotinductor'))]
+
+
+def inputs(count):
+    """All different, and of different sizes of batch."""
+    x = images(count + 3, seed=2) / 127.5 - 1
+    return [x[i:i + 1 + i % 3] for i in range(count)]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize('format', FORMATS)
+def test_four_threads_get_the_answers_of_one(format, exported):
+    path, xs = exported(format).path, inputs(60)
+    one = deploy.load(path)
+    expected = [one(x) for x in xs]
+    with deploy.load(path, workers=2) as several:
+        assert str(several) == str(one)
+        with ThreadPoolExecutor(4) as callers:
+            answers = list(callers.map(several, xs))
+        assert all(relative(y, e) <= 1e-5 for y, e in zip(answers, expected, strict=True))
+    assert len({e.numpy().tobytes() for e in expected}) == len(xs)  # mixed answers would be seen
+
+
+@pytest.mark.parametrize('format', FORMATS)
+def test_an_error_is_its_callers_alone(format, exported):
+    """Wrong shapes, and broken images, among others' good ones."""
+    path, xs = exported(format).path, inputs(24)
+    expected = [deploy.load(path)(x) for x in xs[:2]]
+
+    def call(i):
+        if i % 3 == 0:
+            with pytest.raises(ValueError, match='it must be'):
+                several(torch.zeros(1, 3, 8, 8))
+        if i % 3 == 1:
+            return bool(several(xs[0] * torch.nan).isnan().all())
+        return relative(several(xs[i % 2]), expected[i % 2]) <= 1e-5
+    with deploy.load(path, workers=2) as several, ThreadPoolExecutor(4) as callers:
+        assert all(callers.map(call, range(24)))
+
+
+@pytest.mark.parametrize('format', FORMATS)
+def test_closed_is_closed(format, exported):
+    several = deploy.load(exported(format).path, workers=2)
+    x = inputs(1)[0]
+    several(x)
+    processes = [m.process.pid for m in several.run.members if hasattr(m, 'process')]
+    assert len(processes) == (2 if format in ('torch', 'aotinductor') else 0) and all(map(alive, processes))
+    for _ in range(2):
+        several.close()
+    assert not any(map(alive, processes))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match='closed: load it again'):
+            several(x)
+
+
+def test_a_process_that_dies_is_named_and_replaced(exported):
+    path, x = exported('torch').path, inputs(1)[0]
+    with deploy.load(path, workers=1) as served:
+        y = served(x)
+        (worker,) = served.run.members
+        for _ in range(2):
+            worker.process.kill()
+            worker.process.wait()
+            assert torch.equal(served(x), y)
+        os.kill(worker.process.pid, signal.SIGSTOP)  # it takes the request and dies of it
+        timer = threading.Timer(0.5, worker.process.kill)
+        timer.start()
+        with pytest.raises(RuntimeError, match=r'died with code -9; call again'):
+            served(x)
+        assert torch.equal(served(x), y)
+
+
+def test_a_process_of_each_worker_has_its_share_of_the_cores(exported):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        with deploy.load(exported('torch').path, workers=2) as served:
+            assert [worker.threads for worker in served.run.members] == [2, 2]
+    finally:
+        torch.set_num_threads(threads)
+
+
+PARENT = '''
+import sys, torch
+from timm_res2net import deploy
+served = deploy.load(sys.argv[1], workers=1)
+served(torch.zeros(1, 3, 64, 64))
+print(served.run.members[0].process.pid, flush=True)
+sys.stdin.readline()
+'''
+
+
+@pytest.mark.parametrize('end', ['normal', 'killed', 'interrupted'])
+def test_processes_end_with_the_one_that_started_them(end, exported):
+    parent = subprocess.Popen(
+        [sys.executable, '-c', PARENT, exported('torch').path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
+    worker = int(parent.stdout.readline())
+    if end == 'killed':
+        parent.kill()
+    elif end == 'interrupted':
+        os.killpg(parent.pid, signal.SIGINT)  # as a terminal does
+    _, err = parent.communicate('\n')
+    end_of_wait = time.time() + 60
+    while alive(worker) and time.time() < end_of_wait:
+        time.sleep(0.05)
+    assert not alive(worker)
+    assert err.count('Traceback') == (end == 'interrupted') and 'serve' not in err
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_a_pipe_is_not_shared_with_a_forked_process(exported):
+    with deploy.load(exported('torch').path, workers=1) as served:
+        y = served(inputs(1)[0])
+        child = os.fork()
+        if not child:
+            try:
+                served(inputs(1)[0])
+            except RuntimeError as error:
+                os._exit(7 if 'before a fork' in str(error) else 1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert torch.equal(served(inputs(1)[0]), y)
+
+
+def test_what_cannot_be_loaded_is_told_by_the_caller(exported, tmp_path):
+    (tmp_path / 'a.pt2').write_bytes(b'x')
+    with pytest.raises(ValueError, match='not a .pt2 archive'):
+        deploy.load(tmp_path / 'a.pt2', workers=2)
+    torch.export.save(
+        torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / 'other.pt2')
+    with pytest.raises(ValueError, match='was not written by'):
+        deploy.load(tmp_path / 'other.pt2', workers=2)
+    for workers, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), ('2', TypeError)):
+        with pytest.raises(error, match='workers='):
+            deploy.load(exported('torch').path, workers=workers)
+
+
+def test_a_pool_serves_as_many_as_it_has_and_the_others_wait():
+    inside, most, lock = [], [], threading.Lock()
+
+    def member(x):
+        with lock:
+            inside.append(x)
+            most.append(len(inside))
+        time.sleep(0.01)
+        with lock:
+            inside.remove(x)
+        if x % 5 == 0:
+            raise ValueError(x)
+        return -x
+    pool = Pool([member, lambda x: member(x)])
+    with ThreadPoolExecutor(8) as callers:
+        futures = [callers.submit(pool, i) for i in range(40)]
+    assert max(most) == 2
+    for i, future in enumerate(futures):
+        assert str(future.exception()) == str(i) if i % 5 == 0 else future.result() == -i
+    pool.close()
+    with pytest.raises(RuntimeError, match='closed'):
+        pool(1)
+
+
+def test_batches_of_all_sizes_go_through_one_pipe(exported):
+    with deploy.load(exported('torch').path, workers=1) as served:
+        one = deploy.load(exported('torch').path)
+        for count in (1, 64, 2, 0):
+            x = torch.randn(count, 3, SIZE, SIZE)
+            torch.testing.assert_close(served(x), one(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_service_of_the_page(tmp_path, monkeypatch):
+    """As the page has it: four clients at once, each gets the class of his own picture; no picture, no service."""
+    model = make(num_classes=8)
+    model.pretrained_cfg['label_names'] = list('abcdefgh')
+    deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
+    monkeypatch.chdir(tmp_path)
+    page = Path(timm_res2net.__file__).parent / 'docs/deployment.md'
+    (service,) = [text for language, text, _ in blocks(page) if 'ThreadingHTTPServer((' in text]
+    namespace = {'deploy': deploy, 'Image': Image}
+    exec(service, namespace)
+    server, one = namespace['server'], deploy.load('model.pt2')
+
+    def ask(body):
+        return json.load(urlopen(f'http://127.0.0.1:{server.server_port}', body))['class']
+    try:
+        pictures = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in images(24, seed=3)]
+        bodies = []
+        for picture in pictures:
+            picture.save(body := BytesIO(), 'png')
+            bodies.append(body.getvalue())
+        with ThreadPoolExecutor(4) as clients:
+            answers = list(clients.map(ask, bodies))
+        assert answers == [one.labels[one(one.transform(p)[None]).argmax()] for p in pictures]
+        with pytest.raises(HTTPError, match='400'):
+            ask(b'no picture')
+        assert ask(bodies[0]) == answers[0]
+    finally:
+        server.shutdown()
+        server.server_close()
+        namespace['served'].close()

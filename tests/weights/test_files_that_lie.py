@@ -1,0 +1,289 @@
+"""Files made to hurt whoever opens them: each a clear error, in little time and memory, and the model as it was."""
+import contextlib
+import io
+import json
+import pickle
+import resource
+import signal
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save as to_safetensors
+
+import timm_res2net
+from timm_res2net import CheckpointError, Res2Net, inspect_checkpoint, load_checkpoint
+
+TINY = dict(layers=(1, 1, 1, 1), channels=(2, 2, 3, 3), scale=2, base_width=64, num_classes=3)
+MEGABYTE = 2 ** 20
+
+
+@pytest.fixture(scope='module')
+def model():
+    return Res2Net(**TINY)
+
+
+@contextlib.contextmanager
+def bounded(seconds=20, megabytes=150):
+    """A hang becomes an error, and so does memory beyond what a small file and a tiny model need."""
+    def stop(*_):
+        raise RuntimeError(f'it has not ended after {seconds} s')
+    before, old = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < megabytes * 1024
+
+
+def refused(path, model, **kwargs):
+    """The one line of the refusal by every entry, into a model and out of nothing."""
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    for attempt in (lambda: load_checkpoint(path, model, **kwargs), lambda: inspect_checkpoint(path, **kwargs),
+                    lambda: load_checkpoint(path, **kwargs)):
+        with bounded(), pytest.raises(CheckpointError) as caught:
+            attempt()
+        message = str(caught.value)
+        assert str(path) in message and message.isprintable() and len(message) < 2500
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    return message
+
+
+def torch_bytes(content, **kwargs):
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **kwargs)
+    return buffer.getvalue()
+
+
+def rezipped(blob, change):
+    """A torch.save archive with other records, checksums right; `change(name, data)` gives (name, data) pairs."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(blob)) as old, zipfile.ZipFile(buffer, 'w') as new:
+        for info in old.infolist():
+            for name, data in change(info.filename, old.read(info)):
+                new.writestr(name, data)
+    return buffer.getvalue()
+
+
+def shortened(name, data):
+    return [(name, data[:16] if '/data/' in name else data)]
+
+
+def doubled(name, data):
+    return [(name, data)] * 2
+
+
+def without_program(name, data):
+    return [(name, data)] if not name.endswith('data.pkl') else []
+
+
+def two_programs(name, data):
+    return [(name, data), (f'b/{name}', data)] if name.endswith('data.pkl') else [(name, data)]
+
+
+@pytest.mark.parametrize('change', [shortened, doubled, without_program, two_programs])
+def test_archives_whose_records_lie(change, model, tmp_path):
+    (tmp_path / 'x.pth').write_bytes(rezipped(torch_bytes(model.state_dict()), change))
+    refused(tmp_path / 'x.pth', model)
+
+
+def test_a_record_shorter_than_its_tensor_is_never_read(model, tmp_path):
+    """... whatever torch does with it: before 2.7 it reads on beyond the record's end."""
+    blob = rezipped(torch_bytes({'state_dict': {'fc.weight': torch.zeros(400)}}), shortened)
+    (tmp_path / 'x.pth').write_bytes(blob)
+    assert 'should have 1600 bytes and has 16' in refused(tmp_path / 'x.pth', model)
+
+
+def test_many_names_of_one_record(model, tmp_path):
+    """20,000 directory entries that point at the same bytes."""
+    blob = torch_bytes({'x': torch.zeros(50_000)})
+    with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        big = max(archive.infolist(), key=lambda i: i.file_size)
+        end = blob.rindex(b'PK\x05\x06')
+    entry = struct.pack('<4s6H3L5H2L', b'PK\x01\x02', 20, 20, 0, 0, 0, 0, big.CRC, big.compress_size, big.file_size,
+                        0, 0, 0, 0, 0, 0, big.header_offset)
+    many = b''.join(entry[:28] + struct.pack('<H', 6) + entry[30:] + f'{i:06}'.encode() for i in range(20_000))
+    tail = struct.pack('<4s4H2LH', b'PK\x05\x06', 0, 0, 20_000, 20_000, len(many), end, 0)
+    (tmp_path / 'x.pth').write_bytes(blob[:end] + many + tail)
+    refused(tmp_path / 'x.pth', model)
+
+
+def program(body):
+    """A pickle by hand."""
+    return b'\x80\x02' + body + b'.'
+
+
+def call(module, name, arguments):
+    return f'c{module}\n{name}\n'.encode() + arguments + b'R'
+
+
+ENCODED = b'X' + struct.pack('<I', MEGABYTE) + b'a' * MEGABYTE + b'q\x00'  # a megabyte of text, kept as number 0
+PROGRAMS = {
+    'bytearray of 8 GB': call('__builtin__', 'bytearray', b'(\x8a\x05' + (8 * 2 ** 30).to_bytes(5, 'little') + b't'),
+    'a megabyte made 4,000 times': ENCODED + b'0(' + 4000 * call('_codecs', 'encode', b'(h\x00X\x06\x00\x00\x00latin1t')
+                                   + b'l',
+    'a dictionary copied 20,000 times': b'}q\x00(' + b''.join(
+        b'K%cN' % i for i in range(200)) + b'u0(' + 200_000 * call('collections', 'OrderedDict', b'(h\x00t') + b'l',
+    'doubled dictionaries': b'}q\x00' + b''.join(b'}q%c(U\x01ah%cU\x01bh%cu' % (i, i - 1, i - 1) for i in range(1, 60)),
+    'deep nesting': b'(' * 200_000 + b't' * 200_000,
+    'deep dictionaries': b'}U\x01a' * 50_000 + b'}' + b's' * 50_000,
+    'a tensor of a tensor type': call('torch', 'FloatTensor', b'(\x8a\x05' + (2 ** 33).to_bytes(5, 'little') + b't'),
+    'a tensor without values': call(
+        'torch._utils', '_rebuild_meta_tensor_no_storage',
+        b'(ctorch\nfloat32\n(\x8a\x05' + (2 ** 33).to_bytes(5, 'little') + b'tK\x01\x85\x89t'),
+}
+
+
+@pytest.mark.parametrize('name', PROGRAMS)
+@pytest.mark.parametrize('suffix', ['.pth', '.pdparams'])
+def test_programs_that_make_much_of_little(name, suffix, model, tmp_path):
+    body = program(PROGRAMS[name])
+    path = tmp_path / f'x{suffix}'
+    path.write_bytes(body if suffix == '.pdparams' else rezipped(
+        torch_bytes({}), lambda n, data: [(n, body if n.endswith('data.pkl') else data)]))
+    refused(path, model)
+
+
+def test_an_item_is_set_on_no_tensor(model, tmp_path):
+    """In torch 2.6 this writes, with a tensor that says it is larger than its record beyond the end of it."""
+    good = torch_bytes({'fc.weight': torch.zeros(4)})
+
+    def change(name, data):
+        if not name.endswith('data.pkl'):
+            return [(name, data)]
+        end = data.rindex(b's')  # before the tensor goes into the dictionary
+        return [(name, data[:end] + b'K\x00K\x00s' + data[end:])]
+    (tmp_path / 'x.pth').write_bytes(rezipped(good, change))
+    refused(tmp_path / 'x.pth', model)
+
+
+def test_one_buffer_many_times(model, tmp_path):
+    buffer = np.zeros(MEGABYTE, 'f4')
+    body = pickle.dumps({f'a.{i}': buffer for i in range(400)}, protocol=4)
+    (tmp_path / 'x.pdparams').write_bytes(body)
+    refused(tmp_path / 'x.pdparams', model)
+
+
+@pytest.mark.parametrize('names', [
+    lambda i: f'layer1.{i}.x', lambda i: f'layer1.{i}.conv1.weight', lambda i: f'layer1.0.convs.{i}.weight',
+    lambda i: f'level2.{"tree1." * (i % 300)}x{i}', lambda i: f'{"a." * (i % 500)}layer1.0.conv1.weight{i}'])
+def test_many_names(names, model, tmp_path):
+    state = {**model.state_dict(), **{names(i): torch.zeros(1, 1, 1, 1) for i in range(20_000)}}
+    (tmp_path / 'x.safetensors').write_bytes(to_safetensors(state))
+    for into in (model, None):  # some are parts beside the network
+        with bounded(), contextlib.suppress(CheckpointError):
+            load_checkpoint(tmp_path / 'x.safetensors', into)
+            assert names(0).startswith('layer1.0.conv1.weight')
+
+
+@pytest.mark.parametrize('changes', [
+    {'layer1.0.conv1.weight': (4096, 2, 1, 1), 'layer1.0.convs.0.weight': (1, 1, 3, 3)},  # scale 4096
+    {f'layer{i}.{j}.conv1.weight': (4, 2, 1, 1) for i in (1, 2, 3, 4) for j in range(3000)},
+])
+def test_shapes_that_ask_for_much(changes, model, tmp_path):
+    state = {**model.state_dict(), **{k: torch.ones(shape) for k, shape in changes.items()}}
+    (tmp_path / 'x.safetensors').write_bytes(to_safetensors(state))
+    refused(tmp_path / 'x.safetensors', model)
+
+
+@pytest.mark.parametrize(
+    'kind', ['nested', 'long double', 'complex', 'negative variance', 'overflow', 'escape', 'long'])
+def test_values_that_are_no_weights(kind, model, tmp_path):
+    state = dict(model.state_dict())
+    match kind:
+        case 'nested':
+            state['fc.bias'] = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(1)])
+        case 'long double':
+            state = {k: v.numpy() for k, v in state.items()}
+            state['fc.bias'] = np.zeros(3, np.longdouble)
+        case 'complex':
+            state['fc.bias'] = torch.zeros(3, dtype=torch.complex64)
+        case 'negative variance':
+            state['bn1.running_var'] = -torch.ones(64)
+        case 'overflow':
+            state['fc.bias'] = torch.full((3,), 1e300, dtype=torch.float64)
+        case 'escape':
+            state['layer1.0.\x1b[31m\u202e\n'] = torch.zeros(1)
+        case 'long':
+            state[f'layer1.0.{"x" * 100_000}'] = torch.zeros(1)
+    path = tmp_path / ('x.pdparams' if kind == 'long double' else 'x.pth')
+    path.write_bytes(pickle.dumps(state, protocol=4) if kind == 'long double' else torch_bytes(state))
+    for into in (model, None):
+        with bounded(), pytest.raises(CheckpointError) as caught:
+            load_checkpoint(path, into)
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 2500 and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize('config', [
+    dict(model_args=dict(scale=1_000_000)), dict(model_args=dict(layers=[1_000_000] * 4)),
+    dict(model_args=dict(channels=[32768] * 4)), dict(model_args=dict(base_width=1e9)), dict(num_classes=10 ** 9),
+    dict(model_args=dict(depth=[50])), dict(model_args=dict(depth=51)), dict(model_args=dict(act_layer='nonsense')),
+    dict(model_args=dict(act_layer=3)), dict(model_args=dict(layers='abc')), dict(model_args=dict(global_pool='x')),
+    dict(model_args=dict(norm_layer=[1])), dict(model_args=dict(bogus=1)), dict(model_args=dict(cardinality=0)),
+    dict(architecture='dla60_res2net_custom', model_args=dict(levels=[1, 1, 40, 40, 40, 40])),
+    dict(architecture='resnet50', model_args=dict(layers=[1_000_000] * 4)),
+    dict(architecture='res2net50_26w_4s', model_args=dict(block_args=dict(scale=1_000_000))),
+], ids=str)
+@pytest.mark.parametrize('way', ['load', 'timm'])
+def test_a_config_that_lies(config, way, tmp_path):
+    folder = timm_res2net.save_folder(timm.create_model('res2net_custom', **TINY), tmp_path / 'folder')
+    right = json.loads((folder / 'config.json').read_text())
+    config = {**right, **config, 'model_args': {**right['model_args'], **config.get('model_args', {})}}
+    (folder / 'config.json').write_text(json.dumps(config))
+    with bounded():
+        try:
+            model = load_checkpoint(folder) if way == 'load' else timm.create_model(
+                f'local-dir:{folder}', pretrained=True)
+        except (CheckpointError, TypeError) as error:  # timm's own networks through timm: timm's errors
+            ours = way == 'load' or config['architecture'].endswith('_custom')
+            assert str(error).isprintable() and (not ours or str(folder) in str(error) and isinstance(
+                error, CheckpointError))
+        else:
+            assert model.num_classes == 3 or way == 'timm'  # only the weights say how many there are
+
+
+@pytest.mark.parametrize('text', ['[' * 100_000, '{"architecture": ' * 50_000, '\xff\xfe', '"x"', '[1]', 'null', ''])
+def test_a_config_that_is_none(text, model, tmp_path):
+    folder = timm_res2net.save_folder(timm.create_model('res2net_custom', **TINY), tmp_path / 'folder')
+    (folder / 'config.json').write_text(text, encoding='latin1')
+    assert 'config.json' in refused(folder, model)
+
+
+@pytest.mark.parametrize('name', ['x' * 5000, 'a\0b', '\x1b[31m'])
+def test_paths_that_no_file_has(name, model):
+    with pytest.raises((FileNotFoundError, CheckpointError)):
+        load_checkpoint(name, model)
+
+
+class TestWholeOrNotAtAll:
+    def test_an_interrupt_in_the_middle(self, model, tmp_path, monkeypatch):
+        torch.save({k: torch.rand_like(v) if v.is_floating_point() else v for k, v in model.state_dict().items()},
+                   tmp_path / 'x.pth')
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        copied, original = [], model.fc._load_from_state_dict
+
+        def interrupt(*args):
+            if not copied:
+                copied.append(not torch.equal(model.conv1.weight, before['conv1.weight']))
+                raise KeyboardInterrupt
+            original(*args)
+        monkeypatch.setattr(model.fc, '_load_from_state_dict', interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            load_checkpoint(tmp_path / 'x.pth', model)
+        assert copied == [True] and all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+    def test_nothing_is_loaded_into_nothing(self, tmp_path):
+        timm_res2net.save_folder(timm.create_model('res2net_custom', **TINY), tmp_path / 'folder')
+        with pytest.raises(CheckpointError, match='meta device'):
+            load_checkpoint(tmp_path / 'folder', timm.create_model('res2net_custom', **TINY, device='meta'))
+        with torch.device('meta'), pytest.raises(CheckpointError, match='meta device'):
+            load_checkpoint(tmp_path / 'folder')
+        with pytest.raises(CheckpointError, match='meta device'):
+            timm.create_model(
+                'res2net_custom', **TINY, device='meta', pretrained=True,
+                pretrained_cfg_overlay=dict(file=str(tmp_path / 'folder')))

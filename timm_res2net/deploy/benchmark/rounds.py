@@ -1,0 +1,130 @@
+"""Inference on a CPU as users have it: each file made, and each path measured, by a process that does nothing else.
+
+The rounds take turns through the paths, so that a machine that is busy for a while shows: the same path comes out apart
+from one round to the next.
+"""
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import timm
+import torch
+
+from ..workers import environment
+from .paths import Way, model_of, ways
+from .timing import once, steady
+
+APART = 0.1  # of a path's fastest round; beyond it the machine was busy and the figures are no good
+MAIN = f'from {__name__} import work; work()'
+Key = Tuple[str, str]  # precision, name
+
+
+def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
+    """Median milliseconds and their spread over the rounds, {precision: {name: {batch: ..}}}; and what is one number.
+
+    That is, of each path: seconds to load, milliseconds of the first answer, MB of memory at most and of the file.
+    """
+    skipped: Dict[str, str] = {}
+    chosen = [(p, name) for p, named in ways(args.batch).items() if p in args.precision
+              for name in named if re.search(args.paths or '', name)]
+    rounds: Dict[Key, List[Dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for key in chosen:
+            if _child(args, 'make', key, folder, skipped) is not None:
+                rounds[key] = []
+        for n in range(args.rounds):
+            for key in [k for k in rounds if ' '.join(k) not in skipped]:
+                measured = _child(args, 'measure', key, folder, skipped, f'round {n + 1} of {args.rounds}')
+                if measured is not None:
+                    rounds[key].append(measured)
+    whole = {key: found for key, found in rounds.items() if ' '.join(key) not in skipped}
+    if not whole:
+        raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
+    return {**_summary(whole, args.batch), 'rounds': args.rounds, 'skipped': skipped}
+
+
+def _child(
+        args: argparse.Namespace,
+        task: str,
+        key: Key,
+        folder: str,
+        skipped: Dict[str, str],
+        words: str = '',
+) -> Any:
+    """What a process of its own says, or None and a line in `skipped`."""
+    print(f'{task} {" ".join(key)} {words}'.rstrip(), file=sys.stderr, flush=True)
+    job = {'task': task, 'key': key, 'folder': folder, 'ours': args.ours, 'theirs': args.theirs, 'batch': args.batch,
+           'seconds': args.seconds, 'threads': args.threads}
+    done = subprocess.run(
+        [sys.executable, '-c', MAIN], input=json.dumps(job), capture_output=True, text=True, env=environment())
+    if done.returncode:
+        *_, last = ['', *done.stderr.strip().splitlines()]
+        skipped[' '.join(key)] = last[:200] or f'its process ended with code {done.returncode}'
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def work() -> None:
+    """What the process of a path does."""
+    job = argparse.Namespace(**json.load(sys.stdin))
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    precision, name = job.key
+    way = ways(job.batch)[precision][name]
+    file = Path(job.folder) / f'{precision} {name}{way.suffix or ""}'
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        if job.task == 'measure':
+            result = measure(job, way, file)
+        else:
+            result = {}
+            if way.suffix:
+                way.make(model_of(job.ours, job.theirs, way), file)
+    print(json.dumps(result))
+
+
+def measure(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
+    """One round of a path."""
+    cfg: Any = timm.get_pretrained_cfg(job.ours)
+    # whoever has a file needs no network
+    model = torch.nn.Identity() if way.suffix else model_of(job.ours, job.theirs, way)
+    start = time.perf_counter()
+    path = way.ready(model, file)
+    load = time.perf_counter() - start
+    xs = {str(n): torch.randn(n, *cfg.input_size) for n in job.batch}
+    first = once(partial(path, next(iter(xs.values()))))
+    times = {n: steady(partial(path, x), job.seconds) for n, x in xs.items()}
+    written = file.parent.glob(f'{file.stem}.*') if way.suffix else []
+    return {'milliseconds': times, 'load s': load, 'first answer ms': first, 'memory MB': peak_memory(),
+            'file MB': sum(f.stat().st_size for f in written) / 1e6}
+
+
+def peak_memory() -> float:
+    """MB that this process held at most, all imports and, without a file, the network included."""
+    status = Path('/proc/self/status')
+    found = re.search(r'VmHWM:\s*(\d+)', status.read_text()) if status.is_file() else None
+    return int(found[1]) / 1e3 if found else float('nan')
+
+
+def _summary(rounds: Dict[Key, List[Dict[str, Any]]], batches: List[int]) -> Dict[str, Any]:
+    """Medians over the rounds, how far the rounds are apart, and which paths were apart too far."""
+    result: Dict[str, Any] = {'milliseconds': {}, 'spread': {}, 'once': {}, 'busy': []}
+    for (precision, name), found in rounds.items():
+        times = {str(n): [one['milliseconds'][str(n)] for one in found] for n in batches}
+        apart = {n: max(t) / min(t) - 1 for n, t in times.items()}
+        result['milliseconds'].setdefault(precision, {})[name] = {n: statistics.median(t) for n, t in times.items()}
+        result['spread'].setdefault(precision, {})[name] = apart
+        result['once'].setdefault(precision, {})[name] = {
+            key: statistics.median(one[key] for one in found) for key in found[0] if key != 'milliseconds'}
+        if max(apart.values()) > APART:
+            result['busy'].append(f'{precision} {name}: {max(apart.values()):.0%}')
+    return result

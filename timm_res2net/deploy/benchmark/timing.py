@@ -1,0 +1,45 @@
+"""Milliseconds of calls: those of one path, or of several in turns."""
+import statistics
+import time
+from typing import Any, Callable, Dict, List, Mapping
+
+import torch
+
+
+def once(path: Callable[[], Any], device: str = 'cpu') -> float:
+    """Milliseconds of a call."""
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    path()
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def steady(path: Callable[[], Any], seconds: float, least: int = 5) -> float:
+    """Median milliseconds over `seconds` and at least `least` calls, after two that do not count."""
+    for _ in range(2):
+        once(path)
+    times: List[float] = []
+    end = time.time() + seconds
+    while time.time() < end or len(times) < least:
+        times.append(once(path))
+    return statistics.median(times)
+
+
+def interleave(paths: Mapping[Any, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[Any, float]:
+    """Median milliseconds of each path, all taken in turns for `seconds` and at least `least` times.
+
+    A turn is one call to warm caches and threads up after the others, then three that count, or one if it is slow.
+    """
+    for path in paths.values():  # to compile, pack and allocate
+        once(path, device)
+    times: Dict[Any, List[float]] = {name: [] for name in paths}
+    end = time.time() + seconds
+    while time.time() < end or len(next(iter(times.values()))) < least:
+        for name, path in paths.items():
+            time.sleep(0.02)  # threads of the engine before may still spin
+            slow = once(path, device) > 500
+            times[name] += [once(path, device) for _ in range(1 if slow else 3)]
+    return {name: statistics.median(t) for name, t in times.items()}

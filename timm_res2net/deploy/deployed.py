@@ -1,0 +1,99 @@
+"""A loaded file as a callable: the input and the output of the model that it was made of, whatever engine runs it."""
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+from timm.data import create_transform
+
+from .inputs import check_tensor, may_be_broken, nan_for_broken
+from .workers import Run
+
+NEEDED = ('format', 'precision', 'input', 'shape', 'data_config', 'num_classes')  # of the metadata
+
+
+class Deployed:
+    """An exported model: call it with a batch on the CPU as the model itself, get what the model returns.
+
+    Any number of threads may call it; how many it serves at once is for `load` to say. As a context manager it closes
+    itself.
+
+    Attributes:
+        metadata: How it was exported: architecture, format, precision, input, preprocessing, label_names.
+        labels: Names of the classes, or None.
+    """
+
+    def __init__(self, run: Run, metadata: Dict[str, Any]) -> None:
+        self.run = run
+        self.metadata = metadata
+        self.labels: Optional[List[str]] = metadata.get('label_names')
+
+    def __repr__(self) -> str:
+        known, input_type = self.metadata, 'uint8' if self.metadata['input'] == 'pixels' else 'float32'
+        classes = f'{known["num_classes"]} classes' if known['num_classes'] else 'features'
+        return (
+            f'Deployed({known.get("architecture") or "a network"}, {known["format"]} {known["precision"]}: '
+            f'{input_type} ({self._shape()}) -> {classes})')
+
+    def _shape(self) -> str:
+        return ', '.join('any' if s is None else str(s) for s in ('B', *self.metadata['shape'][1:]))
+
+    @property
+    def transform(self) -> Callable[[Any], torch.Tensor]:
+        """PIL image -> input without the batch: resized, cropped and, unless the graph does it, normalised."""
+        config = {**self.metadata['data_config'], 'input_size': tuple(self.metadata['data_config']['input_size'])}
+        if self.metadata['input'] == 'normalised':
+            return create_transform(**config)
+        return partial(_pixels, create_transform(**config, use_prefetcher=True))
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Input as the model's, (B, C, H, W) float32, or (B, H, W, C) uint8 pixels if it was exported so.
+
+        An image that holds NaN or inf gives NaN. There are no gradients.
+
+        Raises:
+            TypeError: It is no tensor.
+            ValueError: Another type, shape or device.
+        """
+        x = self._checked(x)
+        if not len(x):
+            return self._run(x.new_zeros(1, *x.shape[1:]))[:0]
+        y = self._run(x)
+        return nan_for_broken(y, x) if may_be_broken(x) else y
+
+    def _checked(self, x: Any) -> torch.Tensor:
+        check_tensor(x, 'model.transform(image)[None] for a picture, torch.from_numpy(x) for an array')
+        shape, dtype = self.metadata['shape'], torch.float32
+        if self.metadata['input'] == 'pixels':
+            dtype = torch.uint8
+        fits = x.ndim == len(shape) and all(s is None or s == n for s, n in zip(shape[1:], x.shape[1:], strict=False))
+        if x.dtype != dtype or not fits:
+            raise ValueError(
+                f'The input is {x.dtype} of shape {tuple(x.shape)}, it must be {dtype} of ({self._shape()}).')
+        if x.device.type != 'cpu':  # compiled code would read its address as one of the CPU's
+            raise ValueError(f'The input is on {x.device}, exported files run on the CPU: use x.cpu().')
+        return x.detach().contiguous()
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
+        size = self.metadata['shape'][0]
+        if size is None or size == len(x):
+            return self.run(x)
+        parts = list(x.split(size))  # a file made for one batch size serves every other
+        missing = size - len(parts[-1])
+        if missing:
+            parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *x.shape[1:])])
+        return torch.cat([self.run(part) for part in parts])[:len(x)]
+
+    def close(self) -> None:
+        """End the workers, after what they are computing. Without workers there is nothing to end."""
+        if hasattr(self.run, 'close'):
+            self.run.close()
+
+    def __enter__(self) -> 'Deployed':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _pixels(transform: Callable[[Any], Any], image: Any) -> torch.Tensor:
+    return torch.as_tensor(transform(image)).permute(1, 2, 0)

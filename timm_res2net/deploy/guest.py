@@ -1,0 +1,72 @@
+"""A guest in somebody's process: own settings, his again afterwards; silent; and no word to the network."""
+import contextlib
+import logging
+import os
+import warnings
+from typing import Iterator
+
+import torch
+
+_LOGGERS = (  # that speak of the insides of exporters, of which a user can change nothing
+    'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'nncf')
+
+
+@contextlib.contextmanager
+def settings_of_export(device: str) -> Iterator[None]:
+    """What changes a file or what it is compared with, as in a fresh process; inductor freezes only without gradients.
+
+    Args:
+        device: Type of the device that the model is on.
+    """
+    dtype, default = torch.get_default_dtype(), torch.get_default_device()
+    deterministic, only_warn = (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        for kind in {'cpu', device}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if default.type != 'cpu':
+            stack.enter_context(torch.device('cpu'))
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=True))
+        stack.callback(torch.set_default_dtype, dtype)
+        stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=only_warn)
+        torch.set_default_dtype(torch.float32)
+        torch.use_deterministic_algorithms(False)
+        yield
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and log lines of the engines about themselves, and no handlers that they leave on the root logger."""
+    root, placeholder = logging.getLogger(), logging.NullHandler()
+    loggers = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
+    root.addHandler(placeholder)  # without any, the first line that is logged through it brings one to stderr
+    root.addFilter(_not_onnxruntime)
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+        root.removeFilter(_not_onnxruntime)
+        root.removeHandler(placeholder)
+
+
+def _not_onnxruntime(record: logging.LogRecord) -> bool:
+    return 'onnxruntime' not in record.pathname
+
+
+def refuse_telemetry() -> None:
+    """OpenVINO and NNCF report imports and conversions to a server unless a file says no; here, unless it says yes."""
+    with contextlib.suppress(ImportError, AttributeError, TypeError):  # not installed, no home, or another version
+        import openvino_telemetry
+        from openvino_telemetry.utils import opt_in_checker
+        if os.path.exists(opt_in_checker.OptInChecker().consent_file()):
+            return  # the user has decided
+        opt_in_checker.OptInChecker.check = lambda *_, **__: opt_in_checker.ConsentCheckResult.DECLINED
+        with contextlib.suppress(RuntimeError):  # which it is where nobody has used it yet
+            openvino_telemetry.Telemetry().consent = False

@@ -1,0 +1,55 @@
+"""A file whole or none, the disk as it was: files are made in a folder beside their place, and moved there together."""
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterator, List, Sequence, Tuple
+
+ENOUGH = 2 ** 20  # bytes; with less, whatever went wrong is put down to the disk
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, gone in the end, as are folders above it that were made and stayed empty.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [folder for folder in path.absolute().parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+                prefix=f'.{path.name[:100]}.', dir=path.parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    finally:
+        for made in missing:
+            with suppress(OSError):  # it is not empty
+                made.rmdir()
+
+
+def keep(files: Sequence[Path], targets: Sequence[Path]) -> int:
+    """Move files from a scratch folder into place, all or, if that is interrupted, none; their size in bytes."""
+    size = sum(file.stat().st_size for file in files)
+    replaced: List[Tuple[Path, Path]] = []
+    try:
+        for file, target in zip(files, targets, strict=True):
+            old = file.with_name(f'old{target.suffix}')
+            replaced.append((old, target))
+            if target.exists():
+                os.replace(target, old)
+            os.replace(file, target)
+    except BaseException:
+        for old, target in replaced:
+            if old.exists():
+                os.replace(old, target)
+            else:
+                target.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def disk_is_full(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free < ENOUGH

@@ -1,0 +1,172 @@
+"""Many callers at once: callables that serve one each, and processes for the engines that cannot share one.
+
+Every thread that calls torch gets a pool of OpenMP threads of its own, and the pools fight over the cores: all of
+torch's paths are slower in a second thread, whatever the first does. So the files that torch runs are served by
+processes, each with one thread that calls torch and its share of the cores.
+"""
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Callable, Dict, List, Optional, Sequence
+
+import torch
+
+Run = Callable[[torch.Tensor], torch.Tensor]
+_KINDS: Dict[str, Any] = {'ImportError': ImportError, 'ValueError': ValueError}  # what `load` raises
+
+
+class Pool:
+    """Callables as one: each serves a caller at a time, further callers wait for the first that is free."""
+
+    def __init__(self, members: Sequence[Run]) -> None:
+        self.members = members
+        self.free: queue.LifoQueue[Optional[Run]] = queue.LifoQueue()  # the last used has its data in the caches
+        for member in members:
+            self.free.put(member)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        member = self.free.get()
+        try:
+            if member is None:
+                raise RuntimeError('The file has been closed: load it again.')
+            return member(x)
+        finally:
+            self.free.put(member)
+
+    def close(self) -> None:
+        """Wait for those who are being served, refuse all others; once more does nothing."""
+        for _ in self.members:
+            member = self.free.get()
+            if member is None:
+                break
+            if hasattr(member, 'close'):
+                member.close()
+        self.free.put(None)
+
+
+class Worker:
+    """A process that holds one of torch's files; it ends with this one."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.path = path
+        self.threads = threads
+        self.owner = os.getpid()
+        self.start()
+
+    def start(self) -> None:
+        code = f'from {__name__} import serve; serve({str(self.path)!r}, {self.threads})'
+        self.process: Any = subprocess.Popen(
+            [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=environment(OMP_NUM_THREADS=str(self.threads)))
+
+    def metadata(self) -> str:
+        """Of the file, once it is loaded.
+
+        Raises:
+            ImportError, ValueError: As of `load`.
+        """
+        answer = _receive(self.process.stdout)
+        if answer is None:
+            raise RuntimeError(f'The process that loads {self.path} ended with code {self.process.wait()}.')
+        if 'error' in answer:
+            raise _KINDS.get(answer['kind'], RuntimeError)(answer['error'])
+        return answer['metadata']
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """
+        Raises:
+            RuntimeError: The process died, such as for want of memory; the next call starts another.
+        """
+        if os.getpid() != self.owner:  # two processes on one pipe would read each other's answers
+            raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
+        if self.process.poll() is not None:
+            self.start()
+            self.metadata()
+        try:
+            _send(self.process.stdin, x)
+            answer = _receive(self.process.stdout)
+        except OSError:
+            answer = None
+        except BaseException:  # interrupted: the answer would be taken for that of the next call
+            self.stop()
+            raise
+        if answer is None:
+            code = self.stop()
+            raise RuntimeError(f'The process that ran {self.path} died with code {code}; call again for another.')
+        if 'error' in answer:
+            raise RuntimeError(answer['error'])
+        return answer['tensor']
+
+    def stop(self) -> int:
+        self.process.kill()
+        return self.process.wait()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.process.stdin.close()  # it ends when there is nothing to read any more
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def environment(**variables: str) -> Dict[str, str]:
+    """For a process of Python that is to find what this one imports."""
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)), **variables}
+
+
+def start_workers(path: Path, count: int) -> List[Worker]:
+    """`count` processes that share the cores that torch has here."""
+    threads = max(1, torch.get_num_threads() // count)
+    return [Worker(path.absolute(), threads) for _ in range(count)]
+
+
+def serve(path: str, threads: int) -> None:
+    """What a worker does: read batches from stdin until it is closed, write answers to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who wait for an answer
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), 'wb')
+    os.dup2(2, 1)  # whatever else is printed must not get between the answers
+    torch.set_num_threads(threads)
+    from .loaders import load
+    try:
+        model = load(path)
+    except Exception as error:
+        _send(answers, error=str(error), kind=type(error).__name__)
+        return
+    _send(answers, metadata=json.dumps(model.metadata))
+    while (request := _receive(requests)) is not None:
+        try:
+            y = model.run(request['tensor'])
+        except Exception as error:
+            _send(answers, error=f'{type(error).__name__}: {error}')
+        else:
+            _send(answers, y)
+
+
+def _send(stream: IO[bytes], x: Optional[torch.Tensor] = None, **words: str) -> None:
+    """A line of JSON, and the numbers of a tensor."""
+    data = b''
+    if x is not None:
+        data = x.contiguous().numpy().tobytes()
+        words = {**words, 'dtype': str(x.dtype).removeprefix('torch.')}
+    stream.write(json.dumps({**words, 'shape': x if x is None else list(x.shape), 'bytes': len(data)}).encode() + b'\n')
+    stream.write(data)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> Optional[Dict[str, Any]]:
+    """What `_send` sent, None where nothing comes any more."""
+    line = stream.readline()
+    if not line.endswith(b'\n'):
+        return None
+    answer = json.loads(line)
+    if answer['shape'] is not None:
+        data = stream.read(answer['bytes'])
+        if len(data) < answer['bytes']:
+            return None
+        answer['tensor'] = torch.frombuffer(
+            bytearray(data), dtype=getattr(torch, answer['dtype'])).view(answer['shape'])
+    return answer
