@@ -48,7 +48,7 @@ def test_text_is_no_weight(tmp_path):
     (entry('a', (2 ** 63, 2 ** 63), 'Float32', b'1234'), 'instead of'),
     (entry('a', (1,) * 9, 'Float32', b'1234'), 'has 4 bytes'),
     (entry('a', (1,), 'Float31', b'1234'), "a is of type 'Float31', not of Float32"),
-    (entry('a', (1,), 'Float32', b'1234') + entry('a', (2,), 'Float32', b'1234'), r'a is there twice, with shapes \[1\]'),
+    (entry('a', (1,), 'Float32', b'1234') + entry('a', (2,), 'Float32', b'1234'), r'a is there twice'),
     (field(1, field(1, b'a') + varint(18) + varint(1 << 40)), 'an entry of 1099511627776 bytes ends behind'),
     (field(1, field(1, b'a') + b'\x12' + b'\xff' * 11), 'one of its numbers does not end'),
     (field(1, field(1, b'a')), 'no name or no tensor'),

@@ -1,4 +1,4 @@
-"""Back into other projects: their names and literal networks, exact round trips, refusals, files as others write them."""
+"""Back into other projects: their names, literal networks in them, exact round trips, refusals, modes of files."""
 import os
 import pickle
 import stat
