@@ -37,12 +37,12 @@ def stem_names(style, deep, i):
     return p + conv, p + bn
 
 
-def block_names(style, deep, avg_down, stage, block, part, i=0):
+def block_names(style, deep, avg_down, layers, stage, block, part, i=0):
     """Convolution and norm of a block; stage, block and group i count from 0."""
     p = PREFIXES.get(style, '')
     first = 1 if avg_down and not (style == 'mindcv' and stage == 0) else 0  # a pool is before it
     if style == 'paddle':
-        letter = chr(97 + block) if block < 26 else f'b{block}'
+        letter = f'b{block}' if stage == 2 and layers[2] > 6 and block else chr(97 + block)
         part = {'reduce': 'conv0', 'split': f'res{stage + 2}{letter}_branch2b_{i + 1}', 'expand': 'conv2',
                 'short': 'short'}[part]
         return f'bb_{stage}_{block}.{part}._conv', f'bb_{stage}_{block}.{part}._batch_norm'

@@ -36,7 +36,7 @@ class Foreign:
         return stem_names(self.style, self.stem == 'deep', i)
 
     def block_names(self, stage, block, part, i=0):
-        return block_names(self.style, self.stem == 'deep', self.avg_down, stage, block, part, i)
+        return block_names(self.style, self.stem == 'deep', self.avg_down, self.layers, stage, block, part, i)
 
     # weights
 

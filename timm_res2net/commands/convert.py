@@ -42,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-ema', action='store_true', help='take the plain weights of a training checkpoint')
     add_entry_and_prefix(parser)
     parser.add_argument(
-        '--to', metavar='LAYOUT', help='write a file of this project: official, timm, mmpretrain, mmdetection, '
-        'detectron2, PaddleClas, PaddleDetection, Holocron or mindcv')
+        '--to', metavar='LAYOUT',
+        help='write a file of this project: official, timm, mmpretrain, mmdetection, detectron2, PaddleClas, '
+             'PaddleDetection, Holocron or mindcv')
     parser.add_argument('--as-timm', action='store_true', help="under timm's own architecture name and parameter names")
     parser.add_argument('--check', action='store_true', help='load the folder again and compare the outputs')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
