@@ -244,9 +244,9 @@ FAINT = """() => {
     const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
         if ((numbers(c)[3] ?? 1) > 0.9) return c; } return 'rgb(255, 255, 255)'; };
     const shown = e => e.offsetParent && [...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim());
-    const words = 'h1, h3, h4, p, label, span, td, th, figcaption, button, caption';
-    return [...document.querySelectorAll(words)].filter(shown)
-        .map(e => { const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
+    return [...document.querySelectorAll('h1, h3, h4, p, label, span, td, th, figcaption, button, caption')]
+        .filter(shown).map(e => {
+            const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
             return [(a + 0.05) / (b + 0.05), e.innerText, e.className]; })
         .filter(([ratio]) => ratio < 4.5);
 }"""
@@ -269,13 +269,15 @@ def test_light_and_dark_wide_and_narrow(browser, server, scheme, width):
 
 def test_the_picture_in_the_readme(browser, server, tmp_path):
     """It is of the page as it is: the same size. `DEMO_PICTURE=images/demo.png` takes it anew."""
-    visit = Visit(browser, server.url, 1180)
+    visit = Visit(browser, server.url)
     visit.page.get_by_role('button', name='motorcycle').click()
     visit.until("document.querySelector('#map-1 img').alt.startsWith('stereo_motorcycle')")
     visit.tab('Inside')
     visit.settled()
     path = Path(os.environ.get('DEMO_PICTURE', tmp_path / 'demo.png'))
-    visit.page.screenshot(path=path, full_page=True, scale='css')
+    box = visit.page.locator('[role=tabpanel]:visible').bounding_box()
+    clip = {'x': box['x'] - 20, 'y': box['y'], 'width': box['width'] + 40, 'height': box['height'] + 20}
+    visit.page.screenshot(path=path, full_page=True, clip=clip)
     with Image.open(path) as taken:
         small = taken.convert('RGB').quantize(200, dither=Image.Dither.NONE)
     small.save(path, optimize=True)

@@ -25,7 +25,7 @@ def find_browser():
 class Server:
     """A page that is served until the block ends."""
 
-    def __init__(self, command, folder, **environ):
+    def __init__(self, command, folder):
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', 0))
             self.port = probe.getsockname()[1]
@@ -38,8 +38,7 @@ class Server:
         self.output = folder / 'output.txt'
         path = os.pathsep.join(filter(None, [str(folder), os.environ.get('PYTHONPATH')]))
         self.environ = {
-            **os.environ, 'PYTHONPATH': path, 'WATCH_NETWORK': str(self.network), 'TMPDIR': str(self.temporary),
-            **environ}
+            **os.environ, 'PYTHONPATH': path, 'WATCH_NETWORK': str(self.network), 'TMPDIR': str(self.temporary)}
         self.command = [str(word).replace('PORT', str(self.port)) for word in command]
 
     def start(self, cwd=None):

@@ -52,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
         shelf[name]  # what is wrong with a model is said here, rather than on the page
     serve(shelf, choices(models, free), models, free, host=args.host, port=args.port, share=args.share,
           browser=not args.no_browser, say=warn)
-    return 0
 
 
 def _space(args: argparse.Namespace, models: List[str]) -> int:

@@ -5,7 +5,8 @@ import socket
 import sys
 import tempfile
 import threading
-from typing import Callable, Optional, Sequence
+from contextlib import suppress
+from typing import Callable, NoReturn, Optional, Sequence
 
 from .answer import answers, heat
 from .photo import BUNDLED, Photo
@@ -22,8 +23,8 @@ def serve(
         share: bool = False,
         browser: bool = False,
         say: Callable[[str], None] = print,
-) -> None:
-    """Serve the page until it is interrupted.
+) -> NoReturn:
+    """Serve the page until it is interrupted, which ends the process with code 130.
 
     Files of visitors lie in a folder of this process, from which gradio deletes them after a minute, and which goes
     with the process.
@@ -40,22 +41,22 @@ def serve(
         ValueError: `host` or `port` cannot be listened on.
     """
     _check(host, port)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder goes then too
-    with tempfile.TemporaryDirectory(prefix='timm-res2net-demo-') as folder:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops it as Ctrl-C does, so that the folder goes too
+    with tempfile.TemporaryDirectory(prefix='timm-res2net-demo-', ignore_cleanup_errors=True) as folder:
         os.environ['GRADIO_TEMP_DIR'] = folder
         from .page import LARGEST, STYLE, build, theme
         page = build(shelf, names, shown, free)
         warm_up(shelf, shown)
-        try:
-            _, url, public = page.launch(
-                server_name=host, server_port=port, share=share, inbrowser=browser, prevent_thread_lock=True,
-                quiet=True, max_file_size=LARGEST, theme=theme(), css_paths=STYLE, footer_links=[], run_history=False,
-                enable_monitoring=False, mcp_server=False, ssr_mode=False, pwa=False)
-            say(f'the page is at {public or url}, Ctrl-C stops it')
+        _, url, public = page.launch(
+            server_name=host, server_port=port, share=share, inbrowser=browser, prevent_thread_lock=True, quiet=True,
+            max_file_size=LARGEST, theme=theme(), css_paths=STYLE, footer_links=[], run_history=False,
+            enable_monitoring=False, mcp_server=False, ssr_mode=False, pwa=False)
+        say(f'the page is at {public or url}, Ctrl-C stops it')
+        with suppress(KeyboardInterrupt):
             threading.Event().wait()
-        finally:
-            page.close(verbose=False)
+    say('stopped')
+    sys.stdout.flush()
+    os._exit(130)  # python's own end would abort in a thread of the server's that is inside torch
 
 
 def warm_up(shelf: Shelf, shown: Sequence[str]) -> None:
