@@ -21,7 +21,13 @@ def error(status, message, code=None):
 
 
 class Fault:
-    """`kind`: a status, or 'drop', 'drop_after' (done, but the answer is lost), 'truncate', 'slow'."""
+    """`kind`: a status, or one of these.
+
+    'drop', 'drop_after': the connection ends without an answer, the latter when everything is done.
+    'truncate': it ends amid the answer. 'slow': the answer waits after its first line.
+    'silent': no answer at all, until the client gives up. 'trickle': headers without
+    an end, byte by byte. 'drip': a body without an end, byte by byte.
+    """
 
     def __init__(self, pattern, kind, first=1, times=None, seconds=1.0):
         self.pattern, self.kind, self.first, self.times, self.seconds = re.compile(pattern), kind, first, times, seconds
@@ -64,6 +70,8 @@ class FaultyHandler(BaseHTTPRequestHandler):
         kind = kinds[0].kind if kinds else None
         if kind == 'drop':
             return self.drop()
+        if kind in ('silent', 'trickle'):
+            return self.hold(b'HTTP/1.1 200 OK\r\nX-Long: ' if kind == 'trickle' else b'')
         if isinstance(kind, int):
             return self.send(self.broken(kind))
         try:
@@ -74,6 +82,8 @@ class FaultyHandler(BaseHTTPRequestHandler):
             answer = raised
         if kind == 'drop_after':
             return self.drop()
+        if kind == 'drip' and self.command != 'HEAD':
+            return self.hold(b'HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n')
         self.send(answer, truncate=kind == 'truncate', seconds=kinds[0].seconds if kind == 'slow' else 0)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
@@ -110,6 +120,19 @@ class FaultyHandler(BaseHTTPRequestHandler):
         if status >= 500:
             return Answer(status, b'<html>Service Unavailable</html>', Content_Type='text/html')
         return error(status, {403: 'Forbidden', 404: 'Not found'}.get(status, 'Broken'))
+
+    def hold(self, start):
+        """Keep the connection until the client gives it up: silent, or after a start sending a byte now and then."""
+        self.close_connection = True
+        self.connection.settimeout(0.2)
+        self.connection.sendall(start)
+        while True:
+            try:
+                if not self.connection.recv(1):
+                    return
+            except TimeoutError:
+                if start:
+                    self.connection.sendall(b' ')
 
     def drop(self):
         self.close_connection = True
