@@ -5,6 +5,8 @@ import time
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 
+MEGABYTE = 1 << 20
+
 
 class Answer(Exception):
     """An HTTP answer: raised anywhere, sent by the handler."""
@@ -25,13 +27,16 @@ class Fault:
 
     'drop', 'drop_after': the connection ends without an answer, the latter when everything is done.
     'truncate': it ends amid the answer. 'slow': the answer waits after its first line.
-    'silent': no answer at all, until the client gives up. 'trickle': headers without
-    an end, byte by byte. 'drip': a body without an end, byte by byte.
+    'silent': no answer at all, until the client gives up. 'trickle': headers without an end, byte by byte.
+    'drip': a body without an end, byte by byte. 'sluggish': all of it, a megabyte each `seconds`, up and down.
     """
 
     def __init__(self, pattern, kind, first=1, times=None, seconds=1.0):
         self.pattern, self.kind, self.first, self.times, self.seconds = re.compile(pattern), kind, first, times, seconds
         self.seen = 0
+
+    def is_sluggish(self, request):
+        return self.kind == 'sluggish' and self.pattern.search(request)
 
     def hits(self, request):
         if not self.pattern.search(request):
@@ -55,7 +60,10 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do_GET(self):
-        hub, body = self.hub, self.read_body()
+        hub = self.hub
+        with hub.lock:
+            pause = max([f.seconds for f in hub.faults if f.is_sluggish(f'{self.command} {self.path}')], default=0)
+        body = self.read_body(pause)
         split = urlsplit(self.path)
         self.query = {k: v[0] for k, v in parse_qs(split.query).items()}
         if split.path == '/_faults':  # `fault` for tests in another process; no faults means none from now on
@@ -66,7 +74,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         request = f'{self.command} {self.path} {self.name_in(body)}'.strip()
         with hub.lock:
             hub.requests.append((request, self.headers.get('Authorization')))
-            kinds = [f for f in hub.faults if f.hits(request)]
+            kinds = [f for f in hub.faults if f.kind != 'sluggish' and f.hits(request)]
         kind = kinds[0].kind if kinds else None
         if kind == 'drop':
             return self.drop()
@@ -84,7 +92,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
             return self.drop()
         if kind == 'drip' and self.command != 'HEAD':
             return self.hold(b'HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n')
-        self.send(answer, truncate=kind == 'truncate', seconds=kinds[0].seconds if kind == 'slow' else 0)
+        self.send(answer, truncate=kind == 'truncate', seconds=kinds[0].seconds if kind == 'slow' else 0, pause=pause)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
@@ -92,7 +100,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         """Raise the `Answer` to a request: the parts of its path, unquoted, and its body."""
         raise NotImplementedError
 
-    def read_body(self):
+    def read_body(self, pause=0.0):
         if 'chunked' in self.headers.get('Transfer-Encoding', ''):
             chunks = []
             while size := int(self.rfile.readline().split(b';')[0], 16):
@@ -100,7 +108,13 @@ class FaultyHandler(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
             return b''.join(chunks)
-        return self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        left = int(self.headers.get('Content-Length') or 0)
+        chunks = []
+        while left > 0 and (chunk := self.rfile.read(min(left, MEGABYTE) if pause else left)):
+            chunks.append(chunk)
+            left -= len(chunk)
+            time.sleep(pause)
+        return b''.join(chunks)
 
     def name_in(self, body):
         """The repository a request without one in its path is about."""
@@ -138,7 +152,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.close()
 
-    def send(self, answer, truncate=False, seconds=0.0):
+    def send(self, answer, truncate=False, seconds=0.0, pause=0.0):
         body = b'' if self.command == 'HEAD' else answer.body
         self.send_response(answer.status)
         headers = {'Content-Length': str(len(answer.body)), **answer.headers}
@@ -151,7 +165,10 @@ class FaultyHandler(BaseHTTPRequestHandler):
         if seconds:
             self.wfile.flush()
             time.sleep(seconds)
-        self.wfile.write(body)
+        step = MEGABYTE if pause else max(len(body), 1)
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start:start + step])
+            time.sleep(pause)
         self.wfile.flush()
         if truncate:
             self.drop()
