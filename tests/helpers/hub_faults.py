@@ -25,10 +25,10 @@ STEPS = {  # of a push and of a pull, as the requests that the server sees
 PULL_STEPS = ('config head', 'config get', 'weights head', 'weights get')
 
 
-def break_push(name, model):
+def break_push(name, model, timeout):
     """A push with a fault on it: done, or an error and nothing of it in the repository; the next one works."""
     from timm_res2net import from_hub, push_to_hub
-    outcome = message(push_to_hub, model, f'alice/{name}')
+    outcome = message(push_to_hub, model, f'alice/{name}', timeout=timeout)
     try:
         files = set(HfApi().list_repo_files(f'alice/{name}')) & FILES
     except RepositoryNotFoundError:
@@ -43,11 +43,11 @@ def break_push(name, model):
     return outcome
 
 
-def break_pull(name, model, cache):
+def break_pull(name, model, cache, timeout):
     """A pull with a fault on it: the model, or an error and nothing in the cache that is not whole."""
     from timm_res2net import from_hub
     try:
-        assert_equal(from_hub(f'alice/{name}', cache_dir=cache), model)
+        assert_equal(from_hub(f'alice/{name}', cache_dir=cache, timeout=timeout), model)
         outcome = 'no error'
     except RuntimeError as error:
         outcome = f'{type(error).__name__}: {error}'
@@ -56,42 +56,53 @@ def break_pull(name, model, cache):
     return outcome
 
 
-def faults(chosen):
-    """Each chosen [step, kind, times] on a repository of its own, all at the same time; returns the outcomes."""
+def faults(chosen, prefix, timeout):
+    """Each chosen [step, kind, times] on a new repository of its own, all at the same time; returns the outcomes."""
     from timm_res2net import from_hub, push_to_hub
     model = make()
+    names = [f'{prefix}{i}' for i in range(len(chosen))]
 
     def prepare(i):
-        push_to_hub(model, f'alice/f{i}')
-        hf_hub_download(f'alice/f{i}', 'config.json')
-        hf_hub_download(f'alice/f{i}', 'model.safetensors')
+        push_to_hub(model, f'alice/{names[i]}')
+        hf_hub_download(f'alice/{names[i]}', 'config.json')
+        hf_hub_download(f'alice/{names[i]}', 'model.safetensors')
 
     def one(i):
         try:
             if chosen[i][0] not in PULL_STEPS:
-                return break_push(f'f{i}', model)
+                return break_push(names[i], model, timeout)
             with empty_cache() as cache:
                 caches[i] = shutil.copytree(cache, tempfile.mkdtemp(), dirs_exist_ok=True)
-                return break_pull(f'f{i}', model, caches[i])
+                return break_pull(names[i], model, caches[i], timeout)
         except AssertionError as error:
             return f'AssertionError in {chosen[i]}: {error!r}'
 
     def again(i):
         if chosen[i][0] not in PULL_STEPS:
-            push_to_hub(model, f'alice/f{i}')
-        assert_equal(from_hub(f'alice/f{i}', cache_dir=caches.get(i)), model)
+            push_to_hub(model, f'alice/{names[i]}')
+        assert_equal(from_hub(f'alice/{names[i]}', cache_dir=caches.get(i)), model)
         shutil.rmtree(caches.get(i, ''), ignore_errors=True)
 
     caches = {}
     with ThreadPoolExecutor(48) as pool:
         list(pool.map(prepare, [i for i, (step, *_) in enumerate(chosen) if step in PULL_STEPS]))
         set_faults(*[
-            [[STEPS[step].format(f'f{i}'), kind], {'times': times, 'seconds': 6 if step in PULL_STEPS else 1}]
+            [[STEPS[step].format(names[i]), kind], {'times': times, 'seconds': 6 if step in PULL_STEPS else 1}]
             for i, (step, kind, times) in enumerate(chosen)])
         outcomes = list(pool.map(one, range(len(chosen))))
         set_faults()
         list(pool.map(again, range(len(chosen))))
     return outcomes
+
+
+def large_and_slow():
+    """Twenty megabytes there and back, each way for longer than the limit."""
+    from timm_res2net import from_hub, push_to_hub
+    model = make(num_classes=30000)
+    set_faults([['(PUT /lfs|GET /cdn)/alice/large/', 'sluggish'], {'seconds': 0.2}])
+    push_to_hub(model, 'alice/large', timeout=3)
+    assert_equal(from_hub('alice/large', timeout=3), model)
+    set_faults()
 
 
 if __name__ == '__main__':

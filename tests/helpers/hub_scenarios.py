@@ -1,5 +1,8 @@
 """What the tests of the Hub do as a client: see hub_client.py."""
+import io
+import logging
 import os
+import resource
 import sys
 import tempfile
 from argparse import Namespace
@@ -57,7 +60,7 @@ def round_trip():
     names = [f'class {i}' for i in range(7)]
     commit = push_to_hub(
         models['scale8'], 'labelled', label_names=names, label_descriptions={names[0]: 'the first'},
-        metrics={'top1': 81.25, 'top5': 95.5}, dataset='cifar100', license='mit', tags=['birds'],
+        metrics={'top1': 81.25, 'top5': 95.5}, dataset='cifar100', license='mit', tags='birds',
         description='Tells birds apart.', data_config={'input_size': (3, 96, 96), 'mean': (0.5, 0.5, 0.5)})
     assert commit.commit_url.startswith(f'{ENDPOINT}/alice/labelled/commit/{commit.oid}')
     pulled = from_hub('labelled')
@@ -126,11 +129,21 @@ def refusals():
         'labels': message(push_to_hub, make(), 'alice/no', label_names=['one']),
         'metrics': message(push_to_hub, make(), 'alice/no', metrics={'top1': 80.}),
         'nan': message(push_to_hub, make(), 'alice/no', metrics={'top1': float('nan')}, dataset='cifar100'),
-        'data': message(push_to_hub, make(), 'alice/no', data_config={'bogus': 1}),
         'name': message(push_to_hub, make(), 'alice/no', licence='mit'),
         'pr': message(push_to_hub, make(), 'alice/no', create_pr=True, revision='next'),
         'as_timm': message(push_to_hub, make(), 'alice/no', as_timm=True),
+        'meta': message(push_to_hub, timm.create_model(TINY, device='meta'), 'alice/no'),
+        'set': message(push_to_hub, make(num_classes=2), 'alice/no', label_names={'a', 'b'}),
+        'tags': message(push_to_hub, make(), 'alice/no', tags={'a'}),
+        'tag': message(push_to_hub, make(), 'alice/no', tags=[7]),
+        'license': message(push_to_hub, make(), 'alice/no', license=7),
+        'descriptions': message(push_to_hub, make(), 'alice/no', label_descriptions=['a']),
+        'timeout': message(push_to_hub, make(), 'alice/no', timeout=0),
     }
+    settings = {
+        'data': ('bogus', 1), 'mean': ('mean', (0.5,)), 'std': ('std', (1, 1, 0)), 'crop': ('crop_pct', 'x'),
+        'crop_mode': ('crop_mode', 'x'), 'interpolation': ('interpolation', 'x'), 'size': ('input_size', (3, 2.5, 64))}
+    local |= {k: message(push_to_hub, make(), 'alice/no', data_config=dict([s])) for k, s in settings.items()}
     alice = {'token': 'hf_alice'}
     hub = {
         'anonymous push': message(push_to_hub, make(), 'alice/no'),
@@ -153,6 +166,14 @@ def refusals():
         'license': message(push_to_hub, make(), 'alice/license', license='my own', **alice),
         'shape': message(from_hub, 'alice/good', scale=8, base_width=32),
         'argument': message(from_hub, 'alice/good', bogus=1),
+        'classes': message(from_hub, 'alice/good', num_classes='7'),
+        'no classes': message(from_hub, 'alice/good', num_classes=-1),
+        'half a class': message(from_hub, 'alice/good', num_classes=2.5),
+        'true': message(from_hub, 'alice/good', num_classes=True),
+        'channels': message(from_hub, 'alice/good', in_chans=0),
+        'untrained': message(from_hub, 'alice/good', pretrained=False),
+        'cfg': message(from_hub, 'alice/good', pretrained_cfg={'bogus': 1}),
+        'overlay': message(from_hub, 'alice/good', pretrained_cfg_overlay={'bogus': 1}),
     }
     for status in (429, 500, 503):
         set_faults([['(GET|POST) .*limited', status], {}])
@@ -179,6 +200,24 @@ def odd_configs(count):
     """What `from_hub` says of repositories whose config.json somebody wrote by hand."""
     from timm_res2net import from_hub
     return [message(from_hub, f'alice/odd{i}', num_classes=3) for i in range(count)]
+
+
+def lies(names):
+    """The same of those whose config.json says more than the weights hold, and the memory that it took."""
+    from timm_res2net import from_hub
+    log = io.StringIO()
+    logging.getLogger('timm_res2net').addHandler(logging.StreamHandler(log))
+    assert_equal(from_hub('alice/good'), make())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    messages = {name: message(from_hub, f'alice/lie_{name}') for name in names}
+    assert_equal(from_hub('alice/lie_machine'), make())
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {'messages': messages, 'log': log.getvalue(), 'megabytes': megabytes}
+
+
+def push_beside_card():
+    from timm_res2net import push_to_hub
+    push_to_hub(make(), 'alice/latin')
 
 
 def push_as_timm():

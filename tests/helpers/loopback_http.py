@@ -5,6 +5,8 @@ import time
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 
+MEGABYTE = 1 << 20
+
 
 class Answer(Exception):
     """An HTTP answer: raised anywhere, sent by the handler."""
@@ -21,11 +23,20 @@ def error(status, message, code=None):
 
 
 class Fault:
-    """`kind`: a status, 'drop', 'drop_after' (done, but the answer is lost), 'truncate', 'slow', or one of `bent`'s."""
+    """`kind`: a status, one of `bent`'s, or one of these.
+
+    'drop', 'drop_after': the connection ends without an answer, the latter when everything is done.
+    'truncate': it ends amid the answer. 'slow': the answer waits after its first line.
+    'silent': no answer at all, until the client gives up. 'trickle': headers without an end, byte by byte.
+    'drip': a body without an end, byte by byte. 'sluggish': all of it, a megabyte each `seconds`, up and down.
+    """
 
     def __init__(self, pattern, kind, first=1, times=None, seconds=1.0):
         self.pattern, self.kind, self.first, self.times, self.seconds = re.compile(pattern), kind, first, times, seconds
         self.seen = 0
+
+    def is_sluggish(self, request):
+        return self.kind == 'sluggish' and self.pattern.search(request)
 
     def hits(self, request):
         if not self.pattern.search(request):
@@ -49,7 +60,10 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do_GET(self):
-        hub, body = self.hub, self.read_body()
+        hub = self.hub
+        with hub.lock:
+            pause = max([f.seconds for f in hub.faults if f.is_sluggish(f'{self.command} {self.path}')], default=0)
+        body = self.read_body(pause)
         split = urlsplit(self.path)
         self.query = {k: v[0] for k, v in parse_qs(split.query).items()}
         if split.path == '/_faults':  # `fault` for tests in another process; no faults means none from now on
@@ -60,10 +74,12 @@ class FaultyHandler(BaseHTTPRequestHandler):
         request = f'{self.command} {self.path} {self.name_in(body)}'.strip()
         with hub.lock:
             hub.requests.append((request, self.headers.get('Authorization')))
-            kinds = [f for f in hub.faults if f.hits(request)]
+            kinds = [f for f in hub.faults if f.kind != 'sluggish' and f.hits(request)]
         kind = kinds[0].kind if kinds else None
         if kind == 'drop':
             return self.drop()
+        if kind in ('silent', 'trickle'):
+            return self.hold(b'HTTP/1.1 200 OK\r\nX-Long: ' if kind == 'trickle' else b'')
         if isinstance(kind, int):
             return self.send(self.broken(kind))
         try:
@@ -74,9 +90,11 @@ class FaultyHandler(BaseHTTPRequestHandler):
             answer = raised
         if kind == 'drop_after':
             return self.drop()
+        if kind == 'drip' and self.command != 'HEAD':
+            return self.hold(b'HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n')
         if kinds:
             answer = self.bent(answer, kinds[0])
-        self.send(answer, truncate=kind == 'truncate', seconds=kinds[0].seconds if kind == 'slow' else 0)
+        self.send(answer, truncate=kind == 'truncate', seconds=kinds[0].seconds if kind == 'slow' else 0, pause=pause)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
@@ -100,7 +118,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
             raise Answer(416, Content_Range=f'bytes */{len(data)}', **headers)
         raise Answer(206, data[start:end + 1], Content_Range=f'bytes {start}-{end}/{len(data)}', **headers)
 
-    def read_body(self):
+    def read_body(self, pause=0.0):
         if 'chunked' in self.headers.get('Transfer-Encoding', ''):
             chunks = []
             while size := int(self.rfile.readline().split(b';')[0], 16):
@@ -108,7 +126,13 @@ class FaultyHandler(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
             return b''.join(chunks)
-        return self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        left = int(self.headers.get('Content-Length') or 0)
+        chunks = []
+        while left > 0 and (chunk := self.rfile.read(min(left, MEGABYTE) if pause else left)):
+            chunks.append(chunk)
+            left -= len(chunk)
+            time.sleep(pause)
+        return b''.join(chunks)
 
     def name_in(self, body):
         """The repository a request without one in its path is about."""
@@ -129,11 +153,24 @@ class FaultyHandler(BaseHTTPRequestHandler):
             return Answer(status, b'<html>Service Unavailable</html>', Content_Type='text/html')
         return error(status, {403: 'Forbidden', 404: 'Not found'}.get(status, 'Broken'))
 
+    def hold(self, start):
+        """Keep the connection until the client gives it up: silent, or after a start sending a byte now and then."""
+        self.close_connection = True
+        self.connection.settimeout(0.2)
+        self.connection.sendall(start)
+        while True:
+            try:
+                if not self.connection.recv(1):
+                    return
+            except TimeoutError:
+                if start:
+                    self.connection.sendall(b' ')
+
     def drop(self):
         self.close_connection = True
         self.connection.close()
 
-    def send(self, answer, truncate=False, seconds=0.0):
+    def send(self, answer, truncate=False, seconds=0.0, pause=0.0):
         body = b'' if self.command == 'HEAD' else answer.body
         self.send_response(answer.status)
         headers = {'Content-Length': str(len(answer.body)), **answer.headers}
@@ -147,7 +184,10 @@ class FaultyHandler(BaseHTTPRequestHandler):
         if seconds:
             self.wfile.flush()
             time.sleep(seconds)
-        self.wfile.write(body)
+        step = MEGABYTE if pause else max(len(body), 1)
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start:start + step])
+            time.sleep(pause)
         self.wfile.flush()
         if truncate:
             self.drop()

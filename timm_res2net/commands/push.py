@@ -20,6 +20,7 @@ from .command_line import Refusal, free_output, warn
 EXAMPLE = 'timm-res2net push output/train/EXPERIMENT USER/NAME --dataset cifar100'
 WORDS = {
     'repo_id=': 'REPO ',
+    'with timeout=': 'with --timeout',
     'or pass token=': 'or set HF_TOKEN',
     'or pass a valid token=': 'or set a valid HF_TOKEN',
     'leave out as_timm or use save_folder': 'leave out --as-timm',
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--revision', help='branch, made if it does not exist')
     parser.add_argument('--create-pr', action='store_true', help='open a pull request')
     parser.add_argument('--as-timm', action='store_true', help="under timm's own architecture name")
+    parser.add_argument('--timeout', type=float, metavar='SECONDS',
+                        help='without a sign of life from the Hub; by default TIMM_RES2NET_HUB_TIMEOUT or 30')
     parser.add_argument('--dry-run', type=Path, metavar='DIR', help='write the files into DIR instead of pushing them')
     parser.add_argument('--overwrite', action='store_true', help='replace the files in DIR')
 
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     check_target(args)
     from ..hub import push_to_hub
     checkpoint = read(args.checkpoint, args.use_ema)
-    model = build(checkpoint, args.model)
+    model = build(checkpoint, args.model, args.timeout)
     training = checkpoint.training
     names = class_names(args, model, training)
     averaged = checkpoint.wrapper in ('state_dict_ema', 'model_ema')
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     commit = push_to_hub(
         model, args.repo_id, private=args.private, revision=args.revision, create_pr=args.create_pr,
-        commit_message=args.commit_message, **content)
+        commit_message=args.commit_message, timeout=args.timeout, **content)
     print(commit.pr_url or commit.commit_url)
     return 0
 
@@ -139,15 +142,17 @@ def read(path: Path, use_ema: bool) -> Any:
     return checkpoint
 
 
-def build(checkpoint: Any, name: Optional[str]) -> Any:
+def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None) -> Any:
     """The trained model, built as train.py built it.
 
     Args:
         name: Variant to build instead of the one that the checkpoint tells.
+        timeout: See `push_to_hub`.
     """
     from timm.models import load_model_config_from_hf
 
     from ..hub.errors import hub_errors
+    from ..hub.time_limit import time_limit
     from ..model.data_cfg import OF_THE_WEIGHTS, read_config
     from ..model.variants import variant_of
     from ..weights import CheckpointError
@@ -157,7 +162,7 @@ def build(checkpoint: Any, name: Optional[str]) -> Any:
     if not told:
         raise Refusal('The checkpoint does not tell its architecture, add --model.')
     if told.startswith('hf-hub:'):  # trained from there: its network and preprocessing, but own classes
-        with hub_errors(told[len('hf-hub:'):]):
+        with hub_errors(told[len('hf-hub:'):]), time_limit(told[len('hf-hub:'):], timeout):
             cfg, told, base = load_model_config_from_hf(told[len('hf-hub:'):])
         cfg = {k: v for k, v in read_config({'pretrained_cfg': cfg}).items() if k not in OF_THE_WEIGHTS}
         checkpoint = dataclasses.replace(

@@ -63,6 +63,8 @@ def _explain(
     cached = True  # the client looks into its cache before it gives up on these
     while error is not None and id(error) not in seen:
         seen.add(id(error))
+        if isinstance(error, HubError):  # of ours, and the client has put its own around it
+            return str(error)
         if isinstance(error, LocalEntryNotFoundError):
             cached = False
             if error.__cause__ is None:

@@ -1,6 +1,5 @@
 """What `push_to_hub` pushes, as a folder: model.safetensors, config.json and the model card."""
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, TypedDict, Union
 
@@ -8,6 +7,7 @@ from torch import nn
 
 from ..model.data_cfg import own_cfg
 from ..weights.saving import check_labels, describe, network_of, write_model
+from .content_checks import check_content, texts
 from .model_card import make_card
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 CARD = 'README.md'
 _logger = logging.getLogger(__name__)
-_DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
 
 
 class Content(TypedDict, total=False):
@@ -28,7 +27,7 @@ class Content(TypedDict, total=False):
         dataset: Data set or sets, by their names on the Hub ('imagenet-1k', 'cifar100').
         license: License id of the Hub; None for that of published weights as they came, or of the folder that they
             were loaded from. Weights of one's own (trained, new classes) have none until it is given: 'unknown'.
-        tags: Added to the usual ones.
+        tags: One or several, added to the usual ones.
         description: Text of the model card.
         data_config: Preprocessing the weights were trained with, where it differs from the model's pretrained cfg:
             `input_size` (channels, height, width), `mean`, `std`, `interpolation`, `crop_pct`, `crop_mode`, ...
@@ -39,7 +38,7 @@ class Content(TypedDict, total=False):
     metrics: Optional[Mapping[str, float]]
     dataset: Union[str, Sequence[str], None]
     license: Optional[str]
-    tags: Sequence[str]
+    tags: Union[str, Sequence[str]]
     description: Optional[str]
     data_config: Optional[Mapping[str, Any]]
     as_timm: bool
@@ -61,20 +60,27 @@ def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **con
         if name not in Content.__annotations__:
             raise TypeError(f'{name}= is unknown, a push takes {", ".join(Content.__annotations__)}.')
     as_timm = content.get('as_timm', False)
-    metrics, dataset, data_config = content.get('metrics'), content.get('dataset'), content.get('data_config')
-    described = describe(model, as_timm)
     network = network_of(model)
+    _check_weights(network)
+    check_content(content, network.in_chans)
+    described = describe(model, as_timm)
     labels = check_labels(network, content.get('label_names'), content.get('label_descriptions'))
-    _check_metrics(metrics, dataset)
-    _check_data_config(network, data_config)
     _warn_of_license(network, content.get('license'))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = write_model(network, folder, described, labels, content.get('license'), data_config)
+    config = write_model(network, folder, described, labels, content.get('license'), content.get('data_config'))
     card = make_card(
-        repo_id, config, sum(p.numel() for p in network.parameters()), metrics=metrics, dataset=dataset,
-        tags=content.get('tags', ()), description=content.get('description'), needs_import=not as_timm)
+        repo_id, config, sum(p.numel() for p in network.parameters()), metrics=content.get('metrics'),
+        dataset=content.get('dataset'), tags=texts('tags', content.get('tags')),
+        description=content.get('description'), needs_import=not as_timm)
     (folder / CARD).write_text(card, encoding='utf-8')
+
+
+def _check_weights(model: nn.Module) -> None:
+    """A model on the meta device has shapes and no values."""
+    empty = [k for k, v in model.state_dict().items() if v.is_meta]
+    if empty:
+        raise ValueError(f'The model has no values on the meta device ({empty[0]}): load its weights first.')
 
 
 def _warn_of_license(model: Any, given: Optional[str]) -> None:
@@ -85,19 +91,3 @@ def _warn_of_license(model: Any, given: Optional[str]) -> None:
         _logger.warning(
             f'The model started from {origin.name}, which is under {license}; what it has become has no license of its '
             'own until license= is given, the card says unknown.')
-
-
-def _check_metrics(metrics: Optional[Mapping[str, float]], dataset: Any) -> None:
-    if metrics and not dataset:
-        raise ValueError("metrics without dataset=: say what they were measured on, for example dataset='imagenet-1k'.")
-    for name, value in (metrics or {}).items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f'metrics[{name!r}]={value!r} must be a finite number.')
-
-
-def _check_data_config(model: Any, data_config: Optional[Mapping[str, Any]]) -> None:
-    for name, value in (data_config or {}).items():
-        if name not in _DATA_KEYS:
-            raise ValueError(f'data_config[{name!r}] is not a setting of timm, choose from {", ".join(_DATA_KEYS)}.')
-        if name.endswith('input_size') and value is not None and (len(value) != 3 or value[0] != model.in_chans):
-            raise ValueError(f'data_config[{name!r}]={value!r} must be ({model.in_chans}, height, width).')

@@ -1,7 +1,7 @@
 """A pull: download one commit's config and weights, check both, and build what the weights are.
 
 The config.json says what they do not tell (activation, strides, ...). It is compared with them before anything is
-built, so that what a pull takes is bounded by the file of weights, whatever its config says.
+built, so that what a pull takes is bounded by the file of weights, whatever the config says.
 """
 import dataclasses
 import json
@@ -97,8 +97,7 @@ def _checked(kwargs: Dict[str, Any]) -> Dict[str, Any]:
     known = [f.name for f in dataclasses.fields(PretrainedCfg)]
     for name in overlay:
         if name not in known:
-            raise ValueError(
-                f"pretrained_cfg_overlay[{name!r}] is not an entry of timm's, choose from {', '.join(known)}.")
+            raise ValueError(f'pretrained_cfg_overlay[{name!r}] is unknown to timm, choose from {", ".join(known)}.')
     return kwargs
 
 
@@ -142,11 +141,11 @@ def _read_config(name: str, path: Path) -> Dict[str, Any]:
     if not isinstance(architecture, str) or not is_model(architecture):
         raise HubError(
             f'{name} holds no model that timm and timm-res2net know (its config.json says architecture '
-            f'{shown(architecture)}): check the name, or install and import the package that defines it.')
+            f'{_shown(architecture)}): check the name, or install and import the package that defines it.')
     return config
 
 
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A value from a file in an error."""
     text = repr(value)
     return text if len(text) <= 60 else f'{text[:60]}...'
@@ -175,16 +174,19 @@ def _described(name: str, config: Mapping[str, Any], checkpoint: Checkpoint) -> 
     ignored = [k for k in arguments if k in RUNTIME]
     if ignored:
         _logger.warning(
-            f'{name}: ignored {", ".join(map(shown, ignored[:4]))} in model_args of its config.json, which says how a '
+            f'{name}: ignored {", ".join(map(_shown, ignored[:4]))} in model_args of its config.json, which says how a '
             'model is used, not what it is.')
+    cfg = config.get('pretrained_cfg')
+    tag = cfg.get('tag') if isinstance(cfg, dict) else None  # of weights as they were published
     return dataclasses.replace(
-        checkpoint, path=name, architecture=config['architecture'], cfg=read_config(config),
+        checkpoint, path=name, architecture=config['architecture'],
+        cfg={**read_config(config), **({'tag': tag} if isinstance(tag, str) else {})},
         model_args={k: v for k, v in arguments.items() if k not in RUNTIME})
 
 
 @contextmanager
 def _fit_errors(name: str, kwargs: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what is raised on files that do not fit into `HubError`; errors in the caller's arguments pass."""
+    """Turn what is raised on files that do not fit into `HubError`; errors in given arguments pass as they are."""
     try:
         yield
     except (CheckpointError, RuntimeError) as error:

@@ -16,6 +16,7 @@ from .client import LIBRARY, full_name
 from .errors import LOGIN, HubError, hub_errors
 from .files import CARD, Content, save_for_hub
 from .model_card import MARKER
+from .time_limit import time_limit
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -32,6 +33,7 @@ def push_to_hub(
         revision: Optional[str] = None,
         private: bool = False,
         create_pr: bool = False,
+        timeout: Optional[float] = None,
         **content: 'Unpack[Content]',
 ) -> CommitInfo:
     """Push a model of this package: model.safetensors, config.json and README.md in one commit.
@@ -44,6 +46,8 @@ def push_to_hub(
         revision: Branch, made from the main one if it does not exist.
         private: Make the repository private. One that exists and is public is an error.
         create_pr: Open a pull request instead of committing to the main branch.
+        timeout: Seconds without a sign of life from the Hub, None for those of TIMM_RES2NET_HUB_TIMEOUT or else 30. An
+            upload is one as long as it goes on.
         **content: `label_names`, `metrics`, `dataset`, `license`, `as_timm`, ...: all that `Content` lists. Where
             neither it nor the model has class names, those that the repository has are kept, and a warning says so.
 
@@ -52,12 +56,13 @@ def push_to_hub(
 
     Raises:
         TypeError, ValueError: The model or an argument cannot be pushed; nothing has been uploaded.
-        HubError: The Hub refused or could not be reached, in one line that says what to do. The repository is as it
-            was, or new and empty; or complete, if only the answer to the commit was lost.
+        HubError: The Hub refused, could not be reached or kept silent, in one line that says what to do. The
+            repository is as it was, or new and empty; or complete, if only the answer to the commit was lost.
     """
     if create_pr and revision not in (None, 'main'):
         raise ValueError(f'revision={revision!r}: a pull request is opened against main, leave out revision.')
-    with TemporaryDirectory() as folder, hub_errors(repo_id, revision, token, writes=True):
+    with TemporaryDirectory() as folder, hub_errors(repo_id, revision, token, writes=True), time_limit(
+            repo_id, timeout):
         api = HfApi(token=token, **LIBRARY)
         name = full_name(api, repo_id)
         save_for_hub(model, folder, name, **content)
@@ -102,7 +107,7 @@ def _names_to_keep(api: HfApi, name: str, revision: Optional[str], folder: str) 
             names = there.get('label_names')
             if names:
                 names = in_order(names, pushed['num_classes'])
-        except (AttributeError, TypeError, ValueError):  # of another number of classes, or written by hand
+        except (AttributeError, RecursionError, TypeError, ValueError):  # of other classes, or written by hand
             _logger.warning(f'{name}: its class names are not those of {pushed["num_classes"]} classes, they go.')
             return None
     if names:
@@ -116,4 +121,4 @@ def _is_edited(api: HfApi, name: str, revision: Optional[str]) -> bool:
         return False
     with TemporaryDirectory() as folder:
         path = api.hf_hub_download(name, CARD, revision=revision, local_dir=folder)
-        return MARKER not in Path(path).read_text(encoding='utf-8')
+        return MARKER.encode() not in Path(path).read_bytes()

@@ -1,6 +1,6 @@
 """What a pretrained cfg or a config.json says of a model's data: preprocessing, class names, license."""
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence
 
 import torch
 
@@ -11,8 +11,8 @@ SOURCE_KEYS = (
 # what is true of weights as they were published, and not of what is trained from them
 OF_THE_WEIGHTS = ('tag', 'license', 'description', 'label_names', 'label_descriptions')
 _TYPES = {
-    'input_size': tuple, 'mean': tuple, 'std': tuple, 'interpolation': str, 'crop_pct': float, 'crop_mode': str,
-    'license': str, 'description': str}
+    'input_size': tuple, 'test_input_size': tuple, 'mean': tuple, 'std': tuple, 'interpolation': str, 'crop_pct': float,
+    'test_crop_pct': float, 'crop_mode': str, 'license': str, 'description': str}
 
 
 def for_channels(cfg: Dict[str, Any], in_chans: int) -> Dict[str, Any]:
@@ -38,8 +38,9 @@ def read_config(config: Mapping[str, Any]) -> Dict[str, Any]:
                 found[key] = tuple(value)
         elif isinstance(value, kind) or kind is float and type(value) is int:
             found[key] = value
-    if 'input_size' in found and len(found['input_size']) != 3:
-        del found['input_size']
+    for key in ('input_size', 'test_input_size'):
+        if len(found.get(key, (0, 0, 0))) != 3:
+            del found[key]
     for name, types in (('label_names', (list, dict)), ('label_descriptions', dict)):
         if isinstance(config.get(name), types) and config[name]:
             found[name] = config[name]
@@ -50,8 +51,11 @@ def in_order(names: Any, num_classes: int) -> List[str]:
     """Class names by index, from a sequence or from a mapping of all indices.
 
     Raises:
+        TypeError: They have no order, or are no collection.
         ValueError: It is text, or not one name per class.
     """
+    if isinstance(names, (set, frozenset)) or not isinstance(names, Collection):
+        raise TypeError(f'label_names must be a list, or a dictionary by index, not a {type(names).__name__}.')
     if isinstance(names, str):
         raise ValueError(f'label_names={names!r} is text, give one name per class.')
     if len(names) != num_classes:
