@@ -69,6 +69,16 @@ def trained(folder):
     saver.save_checkpoint(0, metric=50.)
 
 
+def held(folder):
+    """Files in which a network lies somewhere."""
+    state = timm.create_model('test_res2net_custom', num_classes=2).state_dict()
+    backbone, student, teacher = (
+        {f'{prefix}.{k}': v for k, v in state.items()} for prefix in ('backbone', 'student', 'teacher'))
+    torch.save({'state_dict': {**backbone, 'neck.bias': torch.zeros(1)}}, folder / 'detector.pth')
+    torch.save({**student, **teacher}, folder / 'distilled.pth')
+    torch.save({'student': state, 'teacher': state}, folder / 'mean_teacher.pth')
+
+
 @pytest.fixture
 def place(paddle_file, tmp_path):
     """A folder that has what a reader has, and nothing of the checkout."""
@@ -80,6 +90,7 @@ def place(paddle_file, tmp_path):
     place = tmp_path / 'place'
     place.mkdir()
     trained(place / 'output/train/EXPERIMENT')
+    held(place)
     (place / paddle_file.name).symlink_to(paddle_file)
     pictures(place / 'FOLDER', 8, 40)
     (place / 'FOLDER/0.png').rename(place / 'photo.jpg')
