@@ -52,10 +52,13 @@ def requirements() -> List[str]:
     """What the package and the page require, as pip reads it.
 
     Raises:
-        PackageNotFoundError: The package is not installed, so that nothing says what it requires.
+        PackageNotFoundError, ValueError: The package is not installed, so that nothing says what it requires, or was
+            before it had this page.
     """
     found = (Requirement(line) for line in metadata.requires('timm-res2net') or ())
     needed = [r for r in found if r.marker is None or r.marker.evaluate({'extra': 'demo'})]
+    if not any(r.name == 'gradio' for r in needed):
+        raise ValueError('timm-res2net was installed before it had the page: install it again from where it lies.')
     return sorted(f'{r.name}{r.specifier}' for r in needed)
 
 
