@@ -17,6 +17,7 @@ from torch import nn
 
 from ..model.arguments import check_int
 from ..model.data_cfg import read_config
+from ..model.variants import variant_of
 from ..weights.cache import sha256_of
 from ..weights.checkpoint import Checkpoint, CheckpointError
 from ..weights.loading import load_read
@@ -77,9 +78,9 @@ def from_hub(
         commit = path.parent.name  # one commit for both files, whatever is pushed meanwhile
         weights = _download(name, WEIGHTS, commit, token, cache_dir)
     _check_hash(weights)
-    checkpoint = _read_weights(weights)
-    with _fit_errors(name, kwargs):  # from here on nothing is asked of the Hub
-        return load_read(_described(name, config, checkpoint), **kwargs)
+    checkpoint = _described(name, config, _read_weights(weights))
+    with _fit_errors(checkpoint, kwargs):  # from here on nothing is asked of the Hub
+        return load_read(checkpoint, **kwargs)
 
 
 def _checked(kwargs: Dict[str, Any]) -> Dict[str, Any]:
@@ -185,14 +186,19 @@ def _described(name: str, config: Mapping[str, Any], checkpoint: Checkpoint) -> 
 
 
 @contextmanager
-def _fit_errors(name: str, kwargs: Mapping[str, Any]) -> Iterator[None]:
+def _fit_errors(checkpoint: Checkpoint, kwargs: Mapping[str, Any]) -> Iterator[None]:
     """Turn what is raised on files that do not fit into `HubError`; errors in given arguments pass as they are."""
+    name = checkpoint.path
     try:
         yield
     except (CheckpointError, RuntimeError) as error:
-        own = [k for k in kwargs if k not in ('num_classes', 'in_chans', *RUNTIME)]
-        remedy = f'leave out arguments that change its parameters ({", ".join(own)})' if own else \
-            'whoever pushed it has to push it again, from the model itself'
+        given = [k for k in kwargs if k not in ('num_classes', 'in_chans', *RUNTIME)]
+        if given:
+            remedy = f'leave out arguments that change its parameters ({", ".join(given)})'
+        elif variant_of(checkpoint.architecture):
+            remedy = 'whoever pushed it has to push it again, from the model itself'
+        else:
+            remedy = f"it is a model of timm's, for timm.create_model('hf-hub:{name}', pretrained=True)"
         raise HubError(f'The weights of {name} do not fit the model ({_told(name, error)}): {remedy}.') from error
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         if kwargs:
