@@ -213,14 +213,14 @@ def test_code_for_another_cpu_is_not_run(exported, tmp_path):
         deploy.load(path)
 
 
-@pytest.mark.slow
-def test_code_of_another_torch_is_named(exported, tmp_path):
-    """Where it does not load: its library is of another version, and here damaged."""
-    path = rewritten(exported('aotinductor').path, tmp_path / 'old.pt2', lambda m: {**m, 'torch': '1.0'})
+@pytest.mark.parametrize('format', ['torch', pytest.param('aotinductor', marks=pytest.mark.slow)])
+def test_a_file_of_another_torch_is_named(format, exported, tmp_path):
+    """Where it does not load: its program is of another version, and here damaged."""
+    path = rewritten(exported(format).path, tmp_path / 'old.pt2', lambda m: {**m, 'torch': '1.0'})
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / 'model.pt2', 'w') as new:
         for name in old.namelist():
-            new.writestr(name, b'ELF' if name.endswith('.so') else old.read(name))
-    with pytest.raises(ValueError, match=r'compiled by torch 1\.0 and does not load in torch .*: export it again'):
+            new.writestr(name, b'{}' if name.endswith(('.so', 'model.json')) else old.read(name))
+    with pytest.raises(ValueError, match=r'written by torch 1\.0 and does not load in torch .*: export it again'):
         deploy.load(tmp_path / 'model.pt2')
 
 

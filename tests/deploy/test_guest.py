@@ -81,6 +81,32 @@ def test_compiled_code_is_frozen_whatever_is_set(network, tmp_path):
     assert len(packed) == convolutions and not any(o == 'convolution' for o in operators['none'])
 
 
+LIMITED = '''
+import torch
+from deploying import images, make, relative
+from timm_res2net import deploy
+from timm_res2net.deploy.packing import PackedConv2d
+torch.manual_seed(0)
+model, x = make(), images(2) / 127.5 - 1
+for dtype, most in ((torch.float32, 1e-5), (torch.bfloat16, 3e-2)):
+    fast = deploy.prepack(model, dtype)
+    with torch.inference_mode():
+        for _ in range(2):
+            assert relative(fast(x), model(x)) <= most, dtype
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        assert not any(w is not None for m in fast.modules() if isinstance(m, PackedConv2d) for w in m.packed.values())
+'''
+
+
+@pytest.mark.parametrize('isa', ['SSE41', pytest.param('AVX2', marks=pytest.mark.slow)])
+def test_prepacked_on_a_lesser_cpu_computes_the_same(isa, tmp_path, monkeypatch):
+    """Where oneDNN has no kernels, as in bfloat16 below AVX-512, by the plain path."""
+    monkeypatch.setenv('ONEDNN_MAX_CPU_ISA', isa)
+    monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'default' if isa == 'SSE41' else 'avx2')
+    done = python(LIMITED, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 QUIET = '''
 import logging, socket, sys
 asked = []

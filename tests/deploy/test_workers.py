@@ -31,6 +31,24 @@ def inputs(count):
     return [x[i:i + 1 + i % 3] for i in range(count)]
 
 
+@pytest.fixture(scope='module')
+def two(exported):
+    """format -> its file loaded for two callers, once: starting processes takes seconds."""
+    made, threads = {}, torch.get_num_threads()
+
+    def load(format):
+        if format not in made:
+            torch.set_num_threads(4)
+            try:
+                made[format] = deploy.load(exported(format).path, workers=2)
+            finally:
+                torch.set_num_threads(threads)
+        return made[format]
+    yield load
+    for several in made.values():
+        several.close()
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
@@ -40,23 +58,21 @@ def alive(pid):
 
 
 @pytest.mark.parametrize('format', FORMATS)
-def test_four_threads_get_the_answers_of_one(format, exported):
-    path, xs = exported(format).path, inputs(60)
-    one = deploy.load(path)
+def test_four_threads_get_the_answers_of_one(format, exported, two):
+    one, several, xs = deploy.load(exported(format).path), two(format), inputs(60)
     expected = [one(x) for x in xs]
-    with deploy.load(path, workers=2) as several:
-        assert str(several) == str(one)
-        with ThreadPoolExecutor(4) as callers:
-            answers = list(callers.map(several, xs))
-        assert all(relative(y, e) <= 1e-5 for y, e in zip(answers, expected, strict=True))
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(several, xs))
+    assert all(relative(y, e) <= 1e-5 for y, e in zip(answers, expected, strict=True))
+    assert str(several) == str(one)
     assert len({e.numpy().tobytes() for e in expected}) == len(xs)  # mixed answers would be seen
 
 
 @pytest.mark.parametrize('format', FORMATS)
-def test_an_error_is_its_callers_alone(format, exported):
+def test_an_error_is_its_callers_alone(format, exported, two):
     """Wrong shapes, and broken images, among others' good ones."""
-    path, xs = exported(format).path, inputs(24)
-    expected = [deploy.load(path)(x) for x in xs[:2]]
+    one, several, xs = deploy.load(exported(format).path), two(format), inputs(2)
+    expected = [one(x) for x in xs]
 
     def call(i):
         if i % 3 == 0:
@@ -65,25 +81,11 @@ def test_an_error_is_its_callers_alone(format, exported):
         if i % 3 == 1:
             return bool(several(xs[0] * torch.nan).isnan().all())
         return relative(several(xs[i % 2]), expected[i % 2]) <= 1e-5
-    with deploy.load(path, workers=2) as several, ThreadPoolExecutor(4) as callers:
+    with ThreadPoolExecutor(4) as callers:
         assert all(callers.map(call, range(24)))
 
 
-@pytest.mark.parametrize('format', FORMATS)
-def test_closed_is_closed(format, exported):
-    several = deploy.load(exported(format).path, workers=2)
-    x = inputs(1)[0]
-    several(x)
-    processes = [m.process.pid for m in several.run.members if hasattr(m, 'process')]
-    assert len(processes) == (2 if format in ('torch', 'aotinductor') else 0) and all(map(alive, processes))
-    for _ in range(2):
-        several.close()
-    assert not any(map(alive, processes))
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match='closed: load it again'):
-            several(x)
-
-
+@pytest.mark.slow
 def test_a_process_that_dies_is_named_and_replaced(exported):
     path, x = exported('torch').path, inputs(1)[0]
     with deploy.load(path, workers=1) as served:
@@ -101,16 +103,6 @@ def test_a_process_that_dies_is_named_and_replaced(exported):
         assert torch.equal(served(x), y)
 
 
-def test_a_process_of_each_worker_has_its_share_of_the_cores(exported):
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(4)
-        with deploy.load(exported('torch').path, workers=2) as served:
-            assert [worker.threads for worker in served.run.members] == [2, 2]
-    finally:
-        torch.set_num_threads(threads)
-
-
 PARENT = '''
 import sys, torch
 from timm_res2net import deploy
@@ -121,6 +113,7 @@ sys.stdin.readline()
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('end', ['normal', 'killed', 'interrupted'])
 def test_processes_end_with_the_one_that_started_them(end, exported):
     parent = subprocess.Popen(
@@ -140,6 +133,7 @@ def test_processes_end_with_the_one_that_started_them(end, exported):
     assert err.count('Traceback') == (end == 'interrupted') and 'serve' not in err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
 def test_a_pipe_is_not_shared_with_a_forked_process(exported):
     with deploy.load(exported('torch').path, workers=1) as served:
@@ -162,7 +156,7 @@ def test_what_cannot_be_loaded_is_told_by_the_caller(exported, tmp_path):
     torch.export.save(
         torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / 'other.pt2')
     with pytest.raises(ValueError, match='was not written by'):
-        deploy.load(tmp_path / 'other.pt2', workers=2)
+        deploy.load(tmp_path / 'other.pt2', workers=1)
     for workers, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), ('2', TypeError)):
         with pytest.raises(error, match='workers='):
             deploy.load(exported('torch').path, workers=workers)
@@ -192,14 +186,33 @@ def test_a_pool_serves_as_many_as_it_has_and_the_others_wait():
         pool(1)
 
 
+@pytest.mark.parametrize('format', FORMATS)
+def test_closed_is_closed(format, two):
+    """The last in this file to use what `two` has loaded."""
+    several = two(format)
+    x = inputs(1)[0]
+    several(x)
+    processes = [m.process.pid for m in several.run.members if hasattr(m, 'process')]
+    assert [m.threads for m in several.run.members if hasattr(m, 'threads')] == [2] * len(processes)  # a half of four
+    assert len(processes) == (2 if format in ('torch', 'aotinductor') else 0) and all(map(alive, processes))
+    for _ in range(2):
+        several.close()
+    assert not any(map(alive, processes))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match='closed: load it again'):
+            several(x)
+
+
+@pytest.mark.slow
 def test_batches_of_all_sizes_go_through_one_pipe(exported):
     with deploy.load(exported('torch').path, workers=1) as served:
         one = deploy.load(exported('torch').path)
-        for count in (1, 64, 2, 0):
+        for count in (1, 32, 2, 0):
             x = torch.randn(count, 3, SIZE, SIZE)
             torch.testing.assert_close(served(x), one(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_service_of_the_page(tmp_path, monkeypatch):
     """As the page has it: four clients at once, each gets the class of his own picture; no picture, no service."""
     model = make(num_classes=8)

@@ -8,7 +8,7 @@ from typing import Iterator
 import torch
 
 _LOGGERS = (  # that speak of the insides of exporters, of which a user can change nothing
-    'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'nncf')
+    'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'torch.export', 'nncf')
 
 
 @contextlib.contextmanager

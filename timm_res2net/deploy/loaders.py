@@ -5,8 +5,9 @@
 import importlib
 import json
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 import torch
 
@@ -100,19 +101,26 @@ def load_aotinductor(path: Path) -> Loaded:
         raise ValueError(
             f'{path} was compiled for a CPU with {", ".join(sorted(missing))}, which this one has not: export the '
             'model on this machine, or as .onnx.')
-    try:
+    with _of_another_torch(path, made):
         model = torch._inductor.aoti_load_package(str(path))
-    except RuntimeError as error:
-        if made.get('torch') == torch.__version__:
-            raise
-        raise ValueError(
-            f'{path} was compiled by torch {made.get("torch")} and does not load in torch {torch.__version__}: export '
-            'it again.') from error
 
     def run(x):
         with torch.no_grad():
             return model(x)
     return run, text
+
+
+@contextmanager
+def _of_another_torch(path: Path, metadata: Dict[str, Any]) -> Iterator[None]:
+    """Name both versions where a file of one does not load in the other."""
+    try:
+        yield
+    except Exception as error:
+        if metadata.get('torch') == torch.__version__:
+            raise
+        raise ValueError(
+            f'{path} was written by torch {metadata.get("torch")} and does not load in torch {torch.__version__}: '
+            'export it again.') from error
 
 
 def _compiled_metadata(path: Path) -> Optional[str]:
@@ -127,12 +135,15 @@ def _compiled_metadata(path: Path) -> Optional[str]:
 
 def load_torch(path: Path) -> Loaded:
     with zipfile.ZipFile(path) as archive:
-        texts = [archive.read(n).decode() for n in archive.namelist() if n.endswith(f'/extra/{METADATA}')]
+        places = tuple(f'{folder}/{METADATA}' for folder in ('extra', 'extra_files'))  # the second in torch 2.6
+        texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(places)]
     if not texts:
         return None, None
-    if json.loads(texts[0])['precision'] == 'int8':
+    made = json.loads(texts[0])
+    if made['precision'] == 'int8':
         importlib.import_module('torch.ao.quantization.fx._decomposed')  # has the operators of quantized programs
-    module = torch.export.load(path).module()
+    with _of_another_torch(path, made):
+        module = torch.export.load(path).module()
 
     def run(x):
         with torch.no_grad():

@@ -39,7 +39,7 @@ def write_torch(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Di
     """A torch.export program, to run or to compile elsewhere."""
     program = _quantized(graph, inputs, metadata)
     package = io.BytesIO()
-    torch.export.save(program, package, extra_files={METADATA: json.dumps(metadata)})
+    torch.export.save(program, package, extra_files={METADATA: json.dumps({**metadata, 'torch': torch.__version__})})
     path.write_bytes(package.getbuffer())
 
 
