@@ -10,6 +10,7 @@ ROOMS = {  # each with the rooms that it may use; `version` is everybody's
     'model': set(),
     'weights': {'model'},
     'hub': {'weights', 'model'},
+    'official': {'weights', 'model'},
     'deploy': {'model'},
     'insight': {'model'},
     'demo': {'hub', 'deploy', 'insight', 'weights', 'model'},

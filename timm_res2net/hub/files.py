@@ -63,7 +63,7 @@ def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **con
     network = network_of(model)
     _check_weights(network)
     check_content(content, network.in_chans)
-    described = describe(model, as_timm)
+    described = describe(network, as_timm)
     labels = check_labels(network, content.get('label_names'), content.get('label_descriptions'))
     _warn_of_license(network, content.get('license'))
     folder = Path(folder)

@@ -150,6 +150,7 @@ class Res2NetBottleneck(Res2NetBlock):
             aa_layer: Optional[LayerType] = None,
             drop_block: Optional[Callable[[], nn.Module]] = None,
             drop_path: Optional[nn.Module] = None,
+            is_first: Optional[bool] = None,
             device=None,
             dtype=None,
             **arguments: Any,
@@ -159,13 +160,14 @@ class Res2NetBottleneck(Res2NetBlock):
             inplanes: Input channels.
             planes: A quarter of the output channels.
             stride: Stride of the block.
-            downsample: The shortcut's projection, None for the identity; its presence marks a stage's first block.
+            downsample: The shortcut's projection, None for the identity.
             reduce_first: Must be 1; SENet-154's halved first convolution has no counterpart here.
             dilation: Dilation of the stage.
             first_dilation: Dilation before this block, the previous stage's in a first block: that of its 3x3
                 convolutions unless its stride, if it was traded for dilation, stood before them.
             drop_block: Makes the DropBlock layer that acts on the concatenation.
             drop_path: Stochastic depth of the branch.
+            is_first: Whether it opens a stage, None for yes where it has a stride or a projection.
             **arguments: `scale`, `base_width`, .. as `BlockArguments` declares them.
         """
         args = declared(BlockArguments, 'Res2NetBottleneck', arguments)
@@ -179,7 +181,7 @@ class Res2NetBottleneck(Res2NetBlock):
             args,
             stride=stride,
             dilation=first_dilation if args.stride_position == 'split' else dilation,
-            is_first=stride > 1 or downsample is not None,
+            is_first=stride > 1 or downsample is not None if is_first is None else is_first,
             downsamples=stride > 1 or first_dilation != dilation,
             act_layer=act_layer,
             norm_layer=norm_layer,

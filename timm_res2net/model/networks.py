@@ -91,6 +91,7 @@ class Res2Net(Network, ResNet):
     """
     Arguments = Res2NetArguments
     out_indices = (0, 1, 2, 3, 4)
+    block: ClassVar[Any] = Res2NetBottleneck  # timm's stages call it
 
     def __init__(self, device=None, dtype=None, **arguments: Any) -> None:
         """
@@ -102,7 +103,7 @@ class Res2Net(Network, ResNet):
         """
         args = declared(self.Arguments, 'Res2Net', arguments)
         super().__init__(
-            Res2NetBottleneck,  # type: ignore[arg-type]  # timm's hints name its own blocks only
+            self.block,
             num_classes=args.num_classes,
             in_chans=args.in_chans,
             output_stride=32 if args.exact_dilation else args.output_stride,

@@ -57,8 +57,8 @@ def save_folder(
         TypeError, ValueError: The model cannot be built again from a name and arguments, or `as_timm` is set and timm
             has no such network; the message names what stands in the way.
     """
-    described = describe(model, as_timm)
     network = network_of(model)
+    described = describe(network, as_timm)
     labels = check_labels(network, label_names, None)
     return _write(folder, overwrite, lambda new: write_model(network, new, described, labels))
 
@@ -128,6 +128,8 @@ def network_of(model: nn.Module) -> Network:
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError('A scripted model has lost its arguments, push the model that was scripted.')
     network = unwrapped(model)
+    if hasattr(network, 'as_variant'):  # of `timm_res2net.official`
+        network = network.as_variant()
     if not isinstance(network, Network):
         raise TypeError(
             f'{type(network).__name__} is not a model of timm_res2net. A feature extractor (features_only=True) has '

@@ -1,0 +1,131 @@
+"""`Res2Net` with the attributes, the children and the behaviour of the authors' classes, which derive from it."""
+import copy
+from typing import Any, ClassVar, Dict, Sequence
+
+import timm
+import torch
+from timm.models import get_pretrained_cfg
+from torch import nn
+
+from ..model.arguments import check_ints
+from ..model.data_cfg import OF_THE_WEIGHTS
+from ..model.fold import in_sequence
+from ..model.networks import Network, Res2Net
+from ..model.variants import FREE_FORM
+
+
+class _Blocks:
+    """Makes the blocks of a network one by one, as timm's stages call for them."""
+
+    def __init__(self, block: Any, layers: Sequence[int], **arguments: Any) -> None:
+        self.block, self.expansion, self.arguments = block, block.expansion, arguments
+        self.stypes = iter([stype for n in layers for stype in ['stage'] + ['normal'] * (n - 1)])
+
+    def __call__(self, inplanes, planes, stride, downsample, **_):  # the rest is what the authors' blocks have not
+        return self.block(
+            inplanes, planes, stride=stride, downsample=downsample, stype=next(self.stypes), **self.arguments)
+
+
+class OfficialNetwork(Res2Net):
+    """(B, 3, H, W) -> (B, num_classes), with the children conv1, bn1, relu, maxpool, layer1 .. layer4, avgpool, fc.
+
+    Each of them may be replaced, the next call uses what is there. State dicts have the names and the order of the
+    authors' files. The same seed gives the same start as there.
+
+    Attributes:
+        num_classes: Of the `fc` that is there.
+        inplanes, baseWidth, scale: As in the authors' classes.
+    """
+    form: ClassVar[Dict[str, Any]] = {}  # arguments of ours that the class stands for
+    child_names: ClassVar[Dict[str, str]] = {'act1': 'relu', 'global_pool': 'avgpool'}  # timm's name -> the authors'
+
+    def __init__(
+            self,
+            block: Any,
+            layers: Sequence[int],
+            num_classes: int,
+            baseWidth: int,
+            scale: int,
+            **of_block: int,
+    ) -> None:
+        """
+        Args:
+            block: `Bottle2neck`, or a block of one's own that takes its arguments and has its `expansion`.
+            layers: Blocks of each of the four stages.
+            num_classes: Classes, 0 for pooled features.
+            baseWidth, scale: Of the blocks.
+            **of_block: What else blocks take, beside what tells one block from another.
+
+        Raises:
+            TypeError, ValueError: An argument of the wrong kind or value, named in the message.
+        """
+        if not isinstance(getattr(block, 'expansion', None), int):
+            raise TypeError(f'block={block!r} has no expansion, give Bottle2neck or a block with its arguments.')
+        layers = check_ints('layers', layers, 4)
+        arguments = dict(
+            self.form, layers=layers, base_width=baseWidth, scale=scale, **of_block, num_classes=num_classes)
+        self.block = _Blocks(  # type: ignore[misc]  # for the next line alone
+            block, layers, baseWidth=baseWidth, scale=scale, **of_block)
+        super().__init__(zero_init_last=False, **arguments)
+        del self.block
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.inplanes, self.baseWidth, self.scale = self.num_features, baseWidth, scale
+        self.describe_as(FREE_FORM, **arguments)
+
+    # timm reads and sets some children under its own names
+
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(self.child_names.get(name, name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(self.child_names.get(name, name), value)
+        if name == 'fc':
+            layers = value.modules() if isinstance(value, nn.Module) else ()
+            self.num_classes = ([m.out_features for m in layers if isinstance(m, nn.Linear)] or [0])[-1]
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """(B, C, H, W) -> (B, num_classes), or pooled features (B, C)."""
+        x = self.avgpool(x)
+        x = x.flatten(1)
+        return x if pre_logits else self.fc(x)
+
+    def conv_norm_acts(self):
+        """The stem's last convolution with the norm and the activation that follow it; see `fold`."""
+        conv = self.conv1[-1] if isinstance(self.conv1, nn.Sequential) else self.conv1
+        return in_sequence((conv, self.bn1, self.relu))
+
+    def describe_as(self, variant: str, **arguments: Any) -> None:
+        """Say which variant this is, and with which arguments; it has no weights of the variant's."""
+        cfg: Any = get_pretrained_cfg(variant)
+        self.pretrained_cfg = {**cfg.to_dict(), 'architecture': variant, **dict.fromkeys(OF_THE_WEIGHTS)}
+        self.default_cfg = self.pretrained_cfg
+        self.model_args = arguments
+
+    def as_variant(self) -> Network:
+        """The same network with the same weights as `timm.create_model` builds it: this is what is saved and pushed.
+
+        Raises:
+            ValueError: The network computes something else by now: a child was replaced, a method overridden.
+        """
+        variant = self.pretrained_cfg['architecture']
+        changed = f'The model was changed after it was built and is no {variant} any more'
+        twin: Any = timm.create_model(variant, **{**self.model_args, 'num_classes': self.num_classes})
+        here, built = ({k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (self, twin))
+        if here != built:
+            name = min(set(here.items()) ^ set(built.items()))[0]
+            raise ValueError(f'{changed}: {name} is {here.get(name, "missing")}, not {built.get(name, "missing")}.')
+        twin.load_state_dict(self.state_dict())
+        if not _same_outputs(self, twin):
+            raise ValueError(f'{changed}: its outputs are others.')
+        twin.pretrained_cfg = twin.default_cfg = self.pretrained_cfg
+        if hasattr(self, 'origin'):
+            twin.origin = self.origin
+        return twin.train(self.training).to(next(self.parameters()))
+
+
+@torch.no_grad()
+def _same_outputs(model: nn.Module, twin: nn.Module) -> bool:
+    """Whether a model agrees to the last bit with one on the CPU."""
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    y = copy.deepcopy(model).cpu().float().eval()(x)
+    return isinstance(y, torch.Tensor) and torch.equal(y, twin.eval()(x))

@@ -1,0 +1,41 @@
+"""The authors' res2net_v1b.py (v1b, timm's "d"): deep stem, average pool in the shortcut."""
+from typing import Any, Sequence
+
+from torch import nn
+
+from .blocks import Bottle2neck
+from .functions import AUTHORS, function
+from .network import OfficialNetwork
+
+__all__ = [
+    'Bottle2neck', 'Res2Net', 'model_urls', 'res2net50_v1b', 'res2net50_v1b_26w_4s', 'res2net101_v1b',
+    'res2net101_v1b_26w_4s', 'res2net152_v1b_26w_4s']
+
+model_urls = {
+    'res2net50_v1b_26w_4s': f'{AUTHORS}res2net50_v1b_26w_4s-3cf99910.pth',
+    'res2net101_v1b_26w_4s': f'{AUTHORS}res2net101_v1b_26w_4s-0812c246.pth',
+}
+
+
+class Res2Net(OfficialNetwork):
+    """Res2Net v1b. Its `relu` leaves its input as it was, as there: what came out of `bn1` can still be used."""
+    form = dict(stem_type='deep', stem_width=32, avg_down=True)
+
+    def __init__(
+            self,
+            block: Any,
+            layers: Sequence[int],
+            baseWidth: int = 26,
+            scale: int = 4,
+            num_classes: int = 1000,
+    ) -> None:
+        """See `OfficialNetwork`."""
+        super().__init__(block, layers, num_classes, baseWidth, scale)
+        self.relu = nn.ReLU()
+
+
+res2net50_v1b = function('res2net50_v1b', Res2Net, Bottle2neck, 'res2net50d_custom.in1k')
+res2net101_v1b = function('res2net101_v1b', Res2Net, Bottle2neck, 'res2net101d_custom.in1k')
+res2net50_v1b_26w_4s = function('res2net50_v1b_26w_4s', Res2Net, Bottle2neck, 'res2net50d_custom.in1k')
+res2net101_v1b_26w_4s = function('res2net101_v1b_26w_4s', Res2Net, Bottle2neck, 'res2net101d_custom.in1k')
+res2net152_v1b_26w_4s = function('res2net152_v1b_26w_4s', Res2Net, Bottle2neck, 'res2net152d_custom')
