@@ -1,4 +1,7 @@
-"""Pushes and pulls on which the loopback Hub breaks, as scenarios: see hub_client.py."""
+"""Pushes and pulls on which the loopback Hub breaks, or has what it should not, as scenarios: see hub_client.py."""
+import io
+import logging
+import resource
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +106,20 @@ def large_and_slow():
     push_to_hub(model, 'alice/large', timeout=3)
     assert_equal(from_hub('alice/large', timeout=3), model)
     set_faults()
+
+
+def odd_configs(count, lies):
+    """What `from_hub` says of repositories whose config.json somebody wrote by hand, and the memory that lies took."""
+    from timm_res2net import from_hub
+    odd = [message(from_hub, f'alice/odd{i}', num_classes=3) for i in range(count)]
+    log = io.StringIO()
+    logging.getLogger('timm_res2net').addHandler(logging.StreamHandler(log))
+    assert_equal(from_hub('alice/good'), make())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    messages = {name: message(from_hub, f'alice/lie_{name}') for name in lies}
+    assert_equal(from_hub('alice/lie_machine'), make())
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {'odd': odd, 'lies': messages, 'log': log.getvalue(), 'megabytes': megabytes}
 
 
 if __name__ == '__main__':

@@ -1,8 +1,5 @@
 """What the tests of the Hub do as a client: see hub_client.py."""
-import io
-import logging
 import os
-import resource
 import sys
 import tempfile
 from argparse import Namespace
@@ -194,20 +191,6 @@ def away():
     assert_equal(from_hub('alice/good'), make())
     assert_equal(timm.create_model('hf-hub:alice/good', pretrained=True), make())
     return {'pull': message(from_hub, 'alice/other'), 'push': message(push_to_hub, make(), 'alice/good')}
-
-
-def odd_configs(count, lies):
-    """What `from_hub` says of repositories whose config.json somebody wrote by hand, and the memory that lies took."""
-    from timm_res2net import from_hub
-    odd = [message(from_hub, f'alice/odd{i}', num_classes=3) for i in range(count)]
-    log = io.StringIO()
-    logging.getLogger('timm_res2net').addHandler(logging.StreamHandler(log))
-    assert_equal(from_hub('alice/good'), make())
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    messages = {name: message(from_hub, f'alice/lie_{name}') for name in lies}
-    assert_equal(from_hub('alice/lie_machine'), make())
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {'odd': odd, 'lies': messages, 'log': log.getvalue(), 'megabytes': megabytes}
 
 
 def push_beside_card():

@@ -311,7 +311,9 @@ def test_odd_configs(hub, client, alice):
         hub.put_repo(f'alice/lie_{name}', {**files, 'config.json': json.dumps(config).encode()})
     hub.put_repo('alice/lie_deep', {**files, 'config.json': b'[' * 10**6})
     hub.put_repo('alice/lie_long', {**files, 'config.json': b' ' * (1 << 25)})
-    said = result(client('odd_configs', len(configs), [*LIES, 'deep', 'long'], HF_TOKEN='hf_alice'), 'odd_configs')
+    names = [*LIES, 'deep', 'long']
+    said = result(
+        client('odd_configs', len(configs), names, file='hub_faults.py', HF_TOKEN='hf_alice'), 'odd_configs')
     messages = said['odd']
     assert messages[0] == 'no error'
     assert sum(m != 'no error' for m in messages) > len(configs) / 3
