@@ -313,8 +313,10 @@ def test_gradient_checkpointing_changes_no_gradient(name):
 def test_saved_as_the_variant_that_it_is(name, tmp_path):
     model, x = trained(small(name)), torch.randn(1, 3, 64, 64)
     model.fc = nn.Linear(2048, 7)
+    model.to(memory_format=torch.channels_last)
     timm_res2net.save_folder(model, tmp_path / 'folder', label_names=list('abcdefg'))
     again = timm.create_model(f'local-dir:{tmp_path / "folder"}', pretrained=True).eval()
+    model.to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         assert torch.equal(again(x), model(x))
     assert again.num_classes == 7
@@ -337,14 +339,16 @@ def test_names_of_variants():
     assert variant.model_args == dict(num_classes=3)
 
 
-@pytest.mark.parametrize('change', ['relu', 'avgpool', 'fc', 'norms'])
+@pytest.mark.parametrize('change', ['relu', 'avgpool', 'fixed', 'fc', 'norms'])
 def test_what_has_been_changed_is_not_saved_as_what_it_was(change, tmp_path):
     model = trained(small())
     if change == 'norms':
         model = fold(model)
     else:
-        new = dict(relu=nn.Hardtanh(), avgpool=nn.AdaptiveMaxPool2d(1), fc=nn.Sequential(nn.ReLU(), nn.Linear(2048, 5)))
-        setattr(model, change, new[change])
+        name, new = dict(
+            relu=('relu', nn.Hardtanh()), avgpool=('avgpool', nn.AdaptiveMaxPool2d(1)),
+            fixed=('avgpool', nn.AvgPool2d(7)), fc=('fc', nn.Sequential(nn.ReLU(), nn.Linear(2048, 5))))[change]
+        setattr(model, name, new)
     with pytest.raises(ValueError, match='changed after it was built and is no res2net_custom any more'):
         timm_res2net.save_folder(model, tmp_path / 'folder')
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,6 @@
 """`Res2Net` with the attributes, the children and the behaviour of the authors' classes, which derive from it."""
 import copy
-from typing import Any, ClassVar, Dict, Sequence
+from typing import Any, ClassVar, Dict, Iterator, Sequence
 
 import timm
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 
 from ..model.arguments import check_ints
 from ..model.data_cfg import OF_THE_WEIGHTS
-from ..model.fold import in_sequence
+from ..model.fold import ConvNormAct, in_sequence
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM
 
@@ -89,7 +89,7 @@ class OfficialNetwork(Res2Net):
         x = x.flatten(1)
         return x if pre_logits else self.fc(x)
 
-    def conv_norm_acts(self):
+    def conv_norm_acts(self) -> Iterator[ConvNormAct]:
         """The stem's last convolution with the norm and the activation that follow it; see `fold`."""
         conv = self.conv1[-1] if isinstance(self.conv1, nn.Sequential) else self.conv1
         return in_sequence((conv, self.bn1, self.relu))
@@ -125,7 +125,13 @@ class OfficialNetwork(Res2Net):
 
 @torch.no_grad()
 def _same_outputs(model: nn.Module, twin: nn.Module) -> bool:
-    """Whether a model agrees to the last bit with one on the CPU."""
+    """Whether a model computes what one on the CPU does."""
+    model = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    y = copy.deepcopy(model).cpu().float().eval()(x)
-    return isinstance(y, torch.Tensor) and torch.equal(y, twin.eval()(x))
+    expected = twin.eval()(x)
+    try:
+        y = model(x)
+    except RuntimeError:  # another pool may want a larger image
+        return False
+    return isinstance(y, torch.Tensor) and y.shape == expected.shape and bool(
+        (y - expected).abs().max() <= 1e-5 * expected.abs().max())
