@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterator, Sequence
 
 ENOUGH = 2 ** 20  # bytes; with less, whatever went wrong is put down to the disk
 
@@ -31,19 +31,18 @@ def scratch(path: Path) -> Iterator[Path]:
 def keep(files: Sequence[Path], targets: Sequence[Path]) -> int:
     """Move files from a scratch folder into place, all or, if that is interrupted, none; their size in bytes."""
     size = sum(file.stat().st_size for file in files)
-    replaced: List[Tuple[Path, Path]] = []
+    aside = {target: file.with_name(f'old{target.suffix}') for file, target in zip(files, targets, strict=True)}
+    there = {target for target in targets if target.exists()}
     try:
         for file, target in zip(files, targets, strict=True):
-            old = file.with_name(f'old{target.suffix}')
-            replaced.append((old, target))
-            if target.exists():
-                os.replace(target, old)
+            if target in there:
+                os.replace(target, aside[target])
             os.replace(file, target)
     except BaseException:
-        for old, target in replaced:
+        for target, old in aside.items():
             if old.exists():
                 os.replace(old, target)
-            else:
+            elif target not in there:
                 target.unlink(missing_ok=True)
         raise
     return size
