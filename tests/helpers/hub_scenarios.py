@@ -107,9 +107,9 @@ def repositories():
     return messages
 
 
-def refusals():
-    """What cannot be pushed is refused before anything is sent; other people's errors, each with its message."""
-    from timm_res2net import Res2Net, from_hub, push_to_hub
+def not_pushed():
+    """What cannot be pushed is refused before anything is sent."""
+    from timm_res2net import Res2Net, push_to_hub
 
     class Norm(torch.nn.BatchNorm2d):
         pass
@@ -140,7 +140,23 @@ def refusals():
     settings = {
         'data': ('bogus', 1), 'mean': ('mean', (0.5,)), 'std': ('std', (1, 1, 0)), 'crop': ('crop_pct', 'x'),
         'crop_mode': ('crop_mode', 'x'), 'interpolation': ('interpolation', 'x'), 'size': ('input_size', (3, 2.5, 64))}
-    local |= {k: message(push_to_hub, make(), 'alice/no', data_config=dict([s])) for k, s in settings.items()}
+    return local | {k: message(push_to_hub, make(), 'alice/no', data_config=dict([s])) for k, s in settings.items()}
+
+
+def refused_arguments():
+    """Of `from_hub`."""
+    from timm_res2net import from_hub
+    arguments = {
+        'argument': ('bogus', 1), 'classes': ('num_classes', '7'), 'no classes': ('num_classes', -1),
+        'half a class': ('num_classes', 2.5), 'true': ('num_classes', True), 'channels': ('in_chans', 0),
+        'untrained': ('pretrained', False), 'cfg': ('pretrained_cfg', {'bogus': 1}),
+        'overlay': ('pretrained_cfg_overlay', {'bogus': 1})}
+    return {k: message(from_hub, 'alice/good', **dict([a])) for k, a in arguments.items()}
+
+
+def refusals():
+    """What is refused, and other people's errors, each with its message."""
+    from timm_res2net import from_hub, push_to_hub
     alice = {'token': 'hf_alice'}
     hub = {
         'anonymous push': message(push_to_hub, make(), 'alice/no'),
@@ -162,15 +178,6 @@ def refusals():
         'bad name push': message(push_to_hub, make(), 'alice/a b', **alice),
         'license': message(push_to_hub, make(), 'alice/license', license='my own', **alice),
         'shape': message(from_hub, 'alice/good', scale=8, base_width=32),
-        'argument': message(from_hub, 'alice/good', bogus=1),
-        'classes': message(from_hub, 'alice/good', num_classes='7'),
-        'no classes': message(from_hub, 'alice/good', num_classes=-1),
-        'half a class': message(from_hub, 'alice/good', num_classes=2.5),
-        'true': message(from_hub, 'alice/good', num_classes=True),
-        'channels': message(from_hub, 'alice/good', in_chans=0),
-        'untrained': message(from_hub, 'alice/good', pretrained=False),
-        'cfg': message(from_hub, 'alice/good', pretrained_cfg={'bogus': 1}),
-        'overlay': message(from_hub, 'alice/good', pretrained_cfg_overlay={'bogus': 1}),
     }
     for status in (429, 500, 503):
         set_faults([['(GET|POST) .*limited', status], {}])
@@ -182,7 +189,7 @@ def refusals():
     hub['damaged'] = message(from_hub, 'alice/plain')
     weights.unlink()
     from_hub('alice/plain')
-    return {'local': local, 'hub': hub}
+    return {'local': not_pushed(), 'arguments': refused_arguments(), 'hub': hub}
 
 
 def away():

@@ -9,6 +9,7 @@ import timm
 from timm.models import build_model_with_cfg
 
 from ..model.arguments import check_width
+from ..model.block_arguments import declared
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM, VARIANTS
@@ -28,7 +29,7 @@ def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]
     Raises:
         TypeError, ValueError: As the class.
     """
-    args = cls.Arguments(**arguments)
+    args = declared(cls.Arguments, cls.__name__, arguments)
     full = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.name != 'depth'}  # `layers` says it
     if full['attn_layer'] == 'se' and full['rd_ratio'] is None:
         full['rd_ratio'] = 1 / 16
