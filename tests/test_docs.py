@@ -9,6 +9,7 @@ import os
 import re
 import runpy
 import subprocess
+import sys
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +34,7 @@ QUICK = ['faq.md', 'variants.md', 'your_own_variant.md']
 ECOSYSTEM = ['detection_segmentation.md', 'integrations.md']
 LONG_COMMANDS = {'benchmark', 'export'}
 EXIT_CODES = {'evaluate': 1}  # noise is not the test images of which the accuracy is published
-BASE = {'PIL', 'collections', 'pathlib', 'timm', 'timm_res2net', 'torch', 'torchvision'}  # what the package brings
+BASE = {*sys.stdlib_module_names, 'PIL', 'timm', 'timm_res2net', 'torch', 'torchvision'}  # what the package brings
 
 
 @pytest.fixture(scope='module')

@@ -27,7 +27,7 @@ USES = [
     ('recipes cifar100_evidence --output {empty}', 2, 'empty is a folder, give a file'),
     ('recipes cifar100_evidence --output {no/where.yaml}', 2, 'no is not there, it must be a folder'),
     ('recipes cifar100_evidence --output /proc/recipe.yaml', 2, '/proc cannot be written to .*, choose another folder'),
-    ('docs nonsense', 2, "there is no page 'nonsense', there are: deployment, "),
+    ('docs nonsense', 2, "there is no page 'nonsense', there are: demo, deployment, "),
     ('autoload maybe', 2, "invalid choice: 'maybe'"),
     # convert
     ('convert {tiny.pth}', 2, 'the following arguments are required: OUT'),

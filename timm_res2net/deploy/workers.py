@@ -7,7 +7,6 @@ processes, each with one thread that calls torch and its share of the cores.
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -59,7 +58,7 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        code = f'from {__name__} import serve; serve({str(self.path)!r}, {self.threads})'
+        code = f'from {__package__}.worker_process import serve; serve({str(self.path)!r}, {self.threads})'
         self.process: Any = subprocess.Popen(
             [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env=environment(OMP_NUM_THREADS=str(self.threads)))
@@ -70,7 +69,7 @@ class Worker:
         Raises:
             ImportError, ValueError: As of `load`.
         """
-        answer = _receive(self.process.stdout)
+        answer = receive(self.process.stdout)
         if answer is None:
             raise RuntimeError(f'The process that loads {self.path} ended with code {self.process.wait()}.')
         if 'error' in answer:
@@ -88,8 +87,8 @@ class Worker:
             self.start()
             self.metadata()
         try:
-            _send(self.process.stdin, x)
-            answer = _receive(self.process.stdout)
+            send(self.process.stdin, x)
+            answer = receive(self.process.stdout)
         except OSError:
             answer = None
         except BaseException:  # interrupted: the answer would be taken for that of the next call
@@ -124,29 +123,7 @@ def start_workers(path: Path, count: int) -> List[Worker]:
     return [Worker(path.absolute(), threads) for _ in range(count)]
 
 
-def serve(path: str, threads: int) -> None:
-    """What a worker does: read batches from stdin until it is closed, write answers to stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who wait for an answer
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), 'wb')
-    os.dup2(2, 1)  # whatever else is printed must not get between the answers
-    torch.set_num_threads(threads)
-    from .loaders import load
-    try:
-        model = load(path)
-    except Exception as error:
-        _send(answers, error=str(error), kind=type(error).__name__)
-        return
-    _send(answers, metadata=json.dumps(model.metadata))
-    while (request := _receive(requests)) is not None:
-        try:
-            y = model.run(request['tensor'])
-        except Exception as error:
-            _send(answers, error=f'{type(error).__name__}: {error}')
-        else:
-            _send(answers, y)
-
-
-def _send(stream: IO[bytes], x: Optional[torch.Tensor] = None, **words: str) -> None:
+def send(stream: IO[bytes], x: Optional[torch.Tensor] = None, **words: str) -> None:
     """A line of JSON, and the numbers of a tensor."""
     data = b''
     if x is not None:
@@ -157,8 +134,8 @@ def _send(stream: IO[bytes], x: Optional[torch.Tensor] = None, **words: str) -> 
     stream.flush()
 
 
-def _receive(stream: IO[bytes]) -> Optional[Dict[str, Any]]:
-    """What `_send` sent, None where nothing comes any more."""
+def receive(stream: IO[bytes]) -> Optional[Dict[str, Any]]:
+    """What `send` sent, None where nothing comes any more."""
     line = stream.readline()
     if not line.endswith(b'\n'):
         return None
