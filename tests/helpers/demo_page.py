@@ -14,7 +14,7 @@ HELPERS = Path(__file__).parent
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
          '--disable-component-update', '--disable-sync']
-WAIT = 120e3  # milliseconds; a busy machine is not a wrong page
+WAIT = 300e3  # milliseconds; a busy machine is not a wrong page
 
 
 def find_browser():
@@ -44,7 +44,7 @@ class Server:
     def start(self, cwd=None):
         self.process = subprocess.Popen(
             self.command, env=self.environ, cwd=cwd, stdout=self.output.open('w'), stderr=subprocess.STDOUT)
-        end = time.time() + 300
+        end = time.time() + 900
         while 'the page is at' not in self.output.read_text():
             assert self.process.poll() is None and time.time() < end, self.output.read_text()
             time.sleep(0.2)

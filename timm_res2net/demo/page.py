@@ -22,7 +22,8 @@ TITLE = 'Look inside a Res2Net'
 INTRODUCTION = (
     f'# {TITLE}\nA Res2Net block splits its channels into groups and convolves each together with the one before, so '
     'that one block sees small and large windows at once. Give it a photo: what it answers, where it looks, and what '
-    'each group of each block sees. Nothing of it leaves this machine or is kept.')
+    'each group of each block sees.')
+KEPT = {True: 'It does not leave this machine, and is not kept.', False: 'It is not kept.'}  # by `free`
 
 CHOOSE = """element.addEventListener('click', event => {
     const button = event.target.closest('button');
@@ -58,7 +59,7 @@ def build(shelf: Shelf, names: Sequence[str], shown: Sequence[str], free: bool) 
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CLEARED) as page:
         photo = gr.State(Photo(BUNDLED[0]))
-        gr.Markdown(INTRODUCTION)
+        gr.Markdown(f'{INTRODUCTION} {KEPT[free]}')
         with gr.Row(elem_id='given'):
             with gr.Column(min_width=300):
                 upload = gr.Image(
@@ -98,7 +99,8 @@ def _choice(number: int, names: Sequence[str], shown: Sequence[str], free: bool)
     first = number == 1
     return gr.Dropdown(
         [*([] if first else [('none', '')]), *names], value=shown[number - 1] if len(shown) >= number else '',
-        allow_custom_value=free, label='Model' if first else 'Compare with', info=f'{words}', elem_id=f'model-{number}')
+        allow_custom_value=free, label='Model' if first else 'Compare with', info=words, min_width=300,
+        elem_id=f'model-{number}')
 
 
 def _shown(title: str) -> str:

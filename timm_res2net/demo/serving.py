@@ -12,6 +12,8 @@ from .answer import answers, heat
 from .photo import BUNDLED, Photo
 from .subject import Shelf
 
+VISITORS = 50  # whose photos are remembered at once
+
 
 def serve(
         shelf: Shelf,
@@ -50,7 +52,7 @@ def serve(
         _, url, public = page.launch(
             server_name=host, server_port=port, share=share, inbrowser=browser, prevent_thread_lock=True, quiet=True,
             max_file_size=LARGEST, theme=theme(), css_paths=STYLE, footer_links=[], run_history=False,
-            enable_monitoring=False, mcp_server=False, ssr_mode=False, pwa=False)
+            enable_monitoring=False, mcp_server=False, ssr_mode=False, pwa=False, state_session_capacity=VISITORS)
         say(f'the page is at {public or url}, Ctrl-C stops it')
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
