@@ -1,7 +1,7 @@
 """How a variant becomes a timm model: by timm's builder, with weights of any layout, remembering its arguments."""
 import logging
 from numbers import Integral, Real
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import torch
 from timm.models import build_model_with_cfg, resolve_pretrained_cfg
@@ -70,7 +70,7 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
         if not file or isinstance(file, Checkpoint) or str(error).startswith(str(file)):
             raise
         raise CheckpointError(f'{file}: {error}') from None
-    model.pretrained_cfg['first_conv'] = cfg.first_conv
+    model.pretrained_cfg['first_conv'] = _first_conv(model.state_dict()) or cfg.first_conv
     overlay = kwargs.get('pretrained_cfg_overlay') or {}
     if not pretrained or {'file', 'url', 'hf_hub_id', 'state_dict'} & overlay.keys():  # not the weights of the cfg
         said = checkpoint.cfg if checkpoint else {}
@@ -122,11 +122,16 @@ def _check_arguments(checkpoint: Checkpoint, cls: Any, arguments: Dict[str, Any]
 def _as_overlay(checkpoint: Checkpoint, cfg: Any) -> Dict[str, Any]:
     """What timm has to know of a file: that there are weights, which it would copy here, their classes and channels."""
     state = checkpoint.state
-    first: Optional[torch.Tensor] = state.get(f'{cfg.first_conv}.weight')
+    first: Optional[torch.Tensor] = state.get(f'{_first_conv(state)}.weight')
     size = (first.shape[1] if first is not None and first.ndim == 4 else cfg.input_size[0], *cfg.input_size[1:])
     return dict(
         state_dict=dict.fromkeys(state), source=None, custom_load=False, input_size=size,
         num_classes=len(state['fc.weight']) if 'fc.weight' in state else 0)
+
+
+def _first_conv(state: Mapping[str, Any]) -> Optional[str]:
+    """The first convolution: arguments may give a variant another stem than its cfg names."""
+    return next((name for name in ('conv1.0', 'conv1', 'base_layer.0') if f'{name}.weight' in state), None)
 
 
 def _fitted(checkpoint: Checkpoint, model: Any, features_only: bool) -> Dict[str, torch.Tensor]:
@@ -137,9 +142,9 @@ def _fitted(checkpoint: Checkpoint, model: Any, features_only: bool) -> Dict[str
     check(checkpoint, model, new_classifier, new_channels=model.in_chans != 3)
     if classes and 'fc.weight' not in checkpoint.state:
         _logger.warning(f'{checkpoint.path or "the weights"}: without classifier, that of {classes} classes is random')
-    stem = f'{cfg.get("first_conv")}.weight'
-    if model.in_chans != 3 and stem in checkpoint.state and checkpoint.state[stem].shape[1] == model.in_chans:
-        cfg['first_conv'] = None  # older timm would adapt from 3 channels regardless
+    stem = _first_conv(checkpoint.state)
+    # older timm would adapt from 3 channels regardless
+    cfg['first_conv'] = None if checkpoint.state[f'{stem}.weight'].shape[1] == model.in_chans else stem
     return dict(checkpoint.state)
 
 
