@@ -9,6 +9,8 @@ from timm.utils import CheckpointSaver
 
 import timm_res2net
 from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
+from timm_res2net.model.variants import VARIANTS
+from timm_res2net.weights.matching import complete, with_arguments
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 40), num_classes=3)
 FAMILY = timm.list_models(module='resnet') + timm.list_models(module='res2net')
@@ -59,7 +61,9 @@ def follow(name, folder, **arguments):
         try:
             infos[kind] = inspect_checkpoint(path)
             if kind == 'training' and 'folder' in infos:  # the same network, by the same words
-                said = [(i.architecture, i.model_args) for i in infos.values()]
+                said = [
+                    complete(VARIANTS[i.architecture].cls, with_arguments(i.architecture, i.model_args))
+                    for i in infos.values()]
                 ends[kind] = ends['folder'] if said[0] == said[1] else 'another'
                 continue
             equal = relative_error(load_checkpoint(path), theirs) < 1e-5
