@@ -5,13 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import long_tests
 import pytest
 import torch
 import wheel as wheels
 from loopback_hub import LoopbackHub
+from torch.utils.data._utils import signal_handling
 
 HELPERS = Path(__file__).parent / 'helpers'
+# A DataLoader with workers handles SIGCHLD from then on, and in a process of many tests and libraries the next child that
+# ended could bring Python's signal stack down with it: the process was gone without a word.
+signal_handling._SIGCHLD_handler_set = True
 torch.set_num_threads(1)  # the networks are small: more threads than that cost more than they bring
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked slow
+def pytest_collection_modifyitems(items):
+    for item in items:
+        long_tests.mark(item)
 
 
 @pytest.fixture(autouse=True)
