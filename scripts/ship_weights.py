@@ -6,6 +6,7 @@ JSON file beside it says how they were made. Refused if the run's arguments are 
 finished.
 """
 import argparse
+import csv
 import datetime
 import hashlib
 import json
@@ -13,13 +14,12 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import safetensors.torch
 import timm
 import torch
 import yaml
-from evidence import history
 
 import timm_res2net
 from timm_res2net.commands.evaluate import evaluate
@@ -34,6 +34,15 @@ def check_recipe(run: Dict[str, Any], recipe: Dict[str, Any]) -> None:
     different = {k: (run.get(k), v) for k, v in recipe.items() if run.get(k) != v}
     if different:
         raise ValueError(f'the run is not the recipe, (run, recipe): {different}')
+
+
+def history(folder: Path) -> List[Dict[str, str]]:
+    """Rows of the summary that train.py writes, one per finished epoch."""
+    path = folder / 'summary.csv'
+    if not path.is_file():
+        return []
+    with open(path) as file:
+        return [row for row in csv.DictReader(file) if row['epoch'] != 'epoch']  # a resumed run writes a header again
 
 
 def main() -> int:

@@ -1,7 +1,9 @@
 """`timm-res2net benchmark`: what it writes is what it measured, and what it could not measure is named."""
+import argparse
 import json
 import os
 import re
+import shlex
 
 import pytest
 from run_command import command, here
@@ -135,3 +137,13 @@ def test_one_path_writes_into_the_current_folder(tmp_path):
 
 def test_the_choices_are_those_of_deploy():
     assert tuple(deploy.PRECISIONS) == module.PRECISIONS
+
+
+def test_the_recorded_command_says_what_was_measured_not_where_it_lies(monkeypatch):
+    """And what is pasted into a shell is the same command again."""
+    args = argparse.Namespace(device='cpu', theirs='a', ours='b')
+    for output in (['--output', '/some/where'], ['--output=/some/where'], ['--out', '/some/where'], []):
+        words = ['timm-res2net', 'benchmark', '--paths', 'eager|folded', *output, '--batch', '1', '32', '--ours', 'b']
+        monkeypatch.setattr('sys.argv', words)
+        assert shlex.split(parts.environment(args)['command']) == [
+            'timm-res2net', 'benchmark', '--paths', 'eager|folded', '--batch', '1', '32', '--ours', 'b']

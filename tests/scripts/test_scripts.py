@@ -1,12 +1,15 @@
 """The scripts around training: digits as images, the table of evidence."""
-import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from timm_res2net.insight import cost
+
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / 'scripts/results'
 
 
 def run(script, *args):
@@ -23,28 +26,55 @@ def test_digits_are_written_as_images(tmp_path):
     assert again.returncode == 2 and 'Traceback' not in again.stderr
 
 
-def test_the_evidence_table_compares_equal_costs(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / 'scripts')
-    import evidence
-    parameters, macs = evidence.cost(evidence.MODEL, **evidence.ROWS['scale 4'][0])
-    for name, (kwargs, _) in evidence.ROWS.items():
-        if 'SE' not in name:
-            p, m = evidence.cost(evidence.MODEL, **kwargs)
-            assert abs(p / parameters - 1) <= 0.02 and abs(m / macs - 1) <= 0.02, name
+@pytest.fixture
+def recorded():
+    """The runs of which the table in the repository was made."""
+    return json.loads((RESULTS / 'evidence_runs.json').read_text())
 
 
-def test_the_evidence_table_counts_finished_runs_only(tmp_path, monkeypatch):
+@pytest.fixture
+def evidence(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / 'scripts')
     import evidence
-    for seed, epochs, top1 in ((0, 10, 60.), (1, 10, 62.), (2, 4, 99.)):
-        folder = tmp_path / f'scale_4-seed{seed}'
-        folder.mkdir()
-        with open(folder / 'summary.csv', 'w') as file:
-            writer = csv.writer(file)
-            writer.writerow(['epoch', 'eval_top1'])
-            writer.writerows([e, top1 - epochs + 1 + e] for e in range(epochs))
-        (folder / 'seconds.txt').write_text('60\n120\n')
-    (row,) = evidence.collect(tmp_path)['rows']
-    assert (row['top1'], row['seconds']) == ([60, 62], [180, 180])
-    text = evidence.markdown(evidence.collect(tmp_path), 'command')
-    assert '61.00 ± 1.41' in text and '| 3, 3 |' in text
+    return evidence
+
+
+def test_the_evidence_table_compares_equal_costs(evidence, recorded):
+    from equal_cost import MODEL, ROWS, run_name
+    parameters, macs = cost(MODEL, **ROWS['scale 4'][0])
+    for name, (arguments, _) in ROWS.items():
+        p, m = cost(MODEL, **arguments)
+        assert abs(p / parameters - 1) <= 0.02, name
+        assert 0.9 <= m / macs <= 1.02 and ('SE' in name or m / macs >= 0.98), name
+        run = recorded['runs'].get(run_name(name, 0))
+        assert run is None or (run['parameters'], run['macs']) == (p, m), name
+
+
+def test_the_evidence_table_is_that_of_its_runs(evidence, recorded):
+    as_json, text = evidence.written(recorded)
+    assert (RESULTS / 'evidence_cifar100.json').read_text() == as_json
+    assert (RESULTS / 'evidence_cifar100.md').read_text() == text
+
+
+def test_the_evidence_table_has_all_that_was_run_and_names_what_was_not(evidence, recorded):
+    for seed, (one, four) in enumerate(((60., 61.), (62., 64.), (64., 67.))):
+        recorded['runs'][f'scale_1-seed{seed}']['top1'] = one
+        recorded['runs'][f'scale_4-seed{seed}']['top1'] = four
+    del recorded['runs']['scale_8-seed1']
+    results = evidence.collect(recorded)
+    rows = {row['network']: row for row in results['rows']}
+    assert rows['scale 8']['seeds'] == [0, 2] and len(rows['scale 8']['top1']) == 2
+    assert 'scale 8, seed 1' in results['not_run']
+    text = evidence.markdown(results)
+    assert '| 62.00 ± 2.00 |' in text and 'scale 8, seed 1' in text
+    # differences of 1, 2 and 3: the error of their mean is 1 / sqrt(3)
+    assert 'scale 4 minus scale 1 (plain bottleneck): +2.00 points, standard error 0.58' in text
+
+
+def test_the_evidence_table_refuses_runs_that_are_not_the_plans(evidence, recorded):
+    for change in ({'epochs': 3}, {'seed': 7}, {'arguments': {'scale': 2, 'base_width': 60}}):
+        runs = {**recorded['runs'], 'scale_8-seed0': {**recorded['runs']['scale_8-seed0'], **change}}
+        with pytest.raises(ValueError, match=f'^scale_8-seed0 is not the plan.*{next(iter(change))}'):
+            evidence.collect({**recorded, 'runs': runs})
+    with pytest.raises(ValueError, match='no run of scale 4'):
+        evidence.collect({**recorded, 'runs': {}})

@@ -55,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     result: Dict[str, Any] = {'environment': environment(args)}
+    stem = args.output / f'benchmark_{args.device}'
     for part in args.parts:
         warn(f'== {part}')
         result[part] = measure(args, part, cost)
-    args.output.mkdir(parents=True, exist_ok=True)
-    stem = args.output / f'benchmark_{args.device}'
-    write_whole(stem.with_suffix('.json'), json.dumps(result, indent=2) + '\n')
-    write_whole(stem.with_suffix('.md'), markdown(result))
+        args.output.mkdir(parents=True, exist_ok=True)
+        write_whole(stem.with_suffix('.json'), json.dumps(result, indent=2) + '\n')
+        write_whole(stem.with_suffix('.md'), markdown(result))
     if 'inference' in result:
         plot(result, stem.with_suffix('.png'))
     print(json.dumps(result, indent=2) if args.json else markdown(result))

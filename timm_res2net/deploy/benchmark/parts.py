@@ -3,6 +3,7 @@ import argparse
 import datetime
 import functools
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -112,6 +113,8 @@ def growth(args: argparse.Namespace, cost: Callable[..., Tuple[int, float]]) -> 
 
 
 def environment(args: argparse.Namespace) -> Dict[str, Any]:
+    output = argparse.ArgumentParser(add_help=False)  # where the results lie says nothing about them
+    output.add_argument('--output')
     packages = {}
     for name in ('torch', 'timm', 'torchao', 'onnxruntime', 'openvino', 'nncf'):
         try:
@@ -127,7 +130,7 @@ def environment(args: argparse.Namespace) -> Dict[str, Any]:
         'timm-res2net': __version__,
         **packages,
         'models': f'{args.theirs}, {args.ours}',
-        'command': ' '.join(['timm-res2net benchmark', *sys.argv[2:]]),
+        'command': shlex.join(['timm-res2net', 'benchmark', *output.parse_known_args(sys.argv[2:])[1]]),
     }
 
 
