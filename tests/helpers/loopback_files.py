@@ -88,14 +88,3 @@ class Handler(FaultyHandler):
         elif fault.kind == 'other part':
             return Answer(206, answer.body[1:], Content_Range=f'bytes 1-{len(answer.body) - 1}/{len(answer.body)}')
         return answer
-
-    def send(self, answer, **kwargs):
-        """A 'trickle' is sent byte by byte."""
-        if not any(f.kind == 'trickle' for f in self.hub.faults):
-            return super().send(answer, **kwargs)
-        self.send_response(answer.status)
-        self.send_header('Content-Length', str(len(answer.body)))
-        self.end_headers()
-        for i in range(len(answer.body)):
-            self.wfile.write(answer.body[i:i + 1])
-            time.sleep(0.02)

@@ -71,7 +71,8 @@ FAULTS = {
     'truncated': ('truncate', 'the transfer broke off after '),
     'slow': ('slow', 'the server was silent for 0.4 seconds'),
     'silent': ('silent', 'the server was silent for 0.4 seconds'),
-    'a few bytes a second': ('trickle', 'the server was silent for 0.4 seconds'),
+    'headers of a few bytes a second': ('trickle', 'the server was silent for 0.4 seconds'),
+    'a few bytes a second': ('drip', 'the server was silent for 0.4 seconds'),
     'a web page': ('page', "what comes is text and no file of weights, it begins '<!DOCTYPE html> <html><body>"),
     'an empty file': ('empty', 'what comes is no file of weights, the file is empty'),
     'nothing': ('nothing', 'the server answers 204 No Content instead of a file'),
@@ -91,7 +92,7 @@ def test_a_fault_is_told_in_a_line_and_the_next_try_works(name, server, cache, m
     kind, words = FAULTS[name]
     server.fault(kind, seconds=1)
     with pytest.raises(CheckpointError) as caught, monkeypatch.context() as patch:
-        if kind in ('slow', 'silent', 'trickle'):
+        if kind in ('slow', 'silent', 'trickle', 'drip'):
             patch.setattr(constants, 'HF_HUB_DOWNLOAD_TIMEOUT', 0.4)
         cached_file(f'{server.url}/{NAME}')
     message = str(caught.value)

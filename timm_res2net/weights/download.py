@@ -6,10 +6,11 @@ megabyte, at once where another try would end the same way. What the server says
 """
 import re
 import sys
+import threading
 import time
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, InvalidURL
-from typing import Any, BinaryIO, Iterator, Optional
+from typing import Any, BinaryIO, Iterator, List, Optional, Union
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -153,7 +154,7 @@ class _Transfer:
 def _open(request: Request, timeout: float) -> HTTPResponse:
     """The answer to a request, if it is one of success."""
     try:
-        return _OPENER.open(request, timeout=timeout)
+        return _answer(request, timeout)
     except HTTPError as error:
         with error:
             raise _refused(error) from None
@@ -165,6 +166,30 @@ def _open(request: Request, timeout: float) -> HTTPResponse:
         raise CheckpointError(f'that is no address ({error})') from None
     except (OSError, HTTPException) as error:
         raise _broken_by(error, timeout) from None
+
+
+def _answer(request: Request, timeout: float) -> HTTPResponse:
+    """What the opener gives within three time limits: to a socket's own, headers that come byte by byte have no end."""
+    got: List[Union[HTTPResponse, BaseException]] = []
+    late = threading.Event()
+
+    def ask() -> None:
+        try:
+            response = _OPENER.open(request, timeout=timeout)
+            got.append(response)
+            if late.is_set():
+                response.close()
+        except BaseException as error:
+            got.append(error)
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(3 * timeout)
+    if not got:
+        late.set()
+        raise TimeoutError
+    if isinstance(got[0], BaseException):
+        raise got[0]
+    return got[0]
 
 
 def _refused(error: HTTPError) -> Exception:
