@@ -1,5 +1,6 @@
 """Bad input to fast paths: NaN or an empty batch as in eager, or an error that names it; never a confident class."""
 import copy
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -113,6 +114,16 @@ def test_taken_as_they_are(path, fast_of, network):
     x = batch(1)
     with torch.no_grad():
         assert relative(fast(x.expand(3, -1, -1, -1)), fast(x).expand(3, -1)) <= tolerance
+
+
+@pytest.mark.parametrize('make', [
+    deploy.fold, deploy.prepack, functools.partial(deploy.prepack, dtype=torch.bfloat16)])
+def test_made_in_inference_mode_it_has_gradients(make, network):
+    with torch.inference_mode():
+        fast = make(network)
+    x = batch(1).requires_grad_()
+    fast(x).sum().backward()
+    assert x.grad is not None and x.grad.isfinite().all() and x.grad.any()
 
 
 @pytest.mark.parametrize('path', ['torch fp32', 'onnx fp32', 'openvino fp32'])

@@ -22,6 +22,7 @@ from .inputs import check_tensor
 _SHAPES = 8  # input shapes for which a weight is packed; the best layout differs from one to another
 
 
+@torch.inference_mode(False)  # or its weights could not be used where gradients are asked for
 def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a model for inference on a CPU: norms folded, weights prepacked, ReLUs and shortcuts fused.
 

@@ -90,6 +90,7 @@ def fold_norms(model: nn.Module) -> None:
     model.eval()
 
 
+@torch.inference_mode(False)  # or its weights could not be used where gradients are asked for
 def fold(model: nn.Module) -> nn.Module:
     """A copy of a model with norms folded into their convolutions, see `fold_norms`; outputs differ by rounding only.
 
