@@ -14,7 +14,6 @@ of huggingface_hub are as they were.
 """
 import os
 import re
-import threading
 import time
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from huggingface_hub import constants, get_session
 from huggingface_hub.utils import _http
 
 from ..model.arguments import check_real
+from ..weights.waiting import started
 from .errors import TRANSPORT, HubTimeout
 
 VARIABLE = 'TIMM_RES2NET_HUB_TIMEOUT'
@@ -115,17 +115,8 @@ class TimeLimit:
         Raises:
             HubTimeout: The limit ran out before it did.
         """
-        future: Future = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-
         self.since = time.monotonic() - self.waited
-        if self._left() > 0:
-            threading.Thread(target=run, daemon=True).start()
+        future = started(call) if self._left() > 0 else Future()
         try:
             while not future.done() and (left := self._left()) > 0:
                 wait([future], left)

@@ -6,11 +6,11 @@ megabyte, at once where another try would end the same way. What the server says
 """
 import re
 import sys
-import threading
 import time
+from concurrent.futures import wait
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, InvalidURL
-from typing import Any, BinaryIO, Iterator, List, Optional, Union
+from typing import Any, BinaryIO, Iterator, Optional
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..version import __version__
 from .checkpoint import CheckpointError
+from .waiting import started
 
 _TRIES = 3
 _PROGRESS = 1 << 20  # bytes beyond all tries before, for which a try does not count
@@ -170,26 +171,12 @@ def _open(request: Request, timeout: float) -> HTTPResponse:
 
 def _answer(request: Request, timeout: float) -> HTTPResponse:
     """What the opener gives within three time limits: to a socket's own, headers that come byte by byte have no end."""
-    got: List[Union[HTTPResponse, BaseException]] = []
-    late = threading.Event()
-
-    def ask() -> None:
-        try:
-            response = _OPENER.open(request, timeout=timeout)
-            got.append(response)
-            if late.is_set():
-                response.close()
-        except BaseException as error:
-            got.append(error)
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(3 * timeout)
-    if not got:
-        late.set()
+    answer = started(lambda: _OPENER.open(request, timeout=timeout))
+    wait([answer], 3 * timeout)
+    if not answer.done():
+        answer.add_done_callback(lambda late: late.exception() or late.result().close())
         raise TimeoutError
-    if isinstance(got[0], BaseException):
-        raise got[0]
-    return got[0]
+    return answer.result()
 
 
 def _refused(error: HTTPError) -> Exception:
