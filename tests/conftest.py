@@ -10,12 +10,8 @@ import pytest
 import torch
 import wheel as wheels
 from loopback_hub import LoopbackHub
-from torch.utils.data._utils import signal_handling
 
 HELPERS = Path(__file__).parent / 'helpers'
-# A DataLoader with workers handles SIGCHLD from then on, and in a process of many tests and libraries the next child
-# that ended seems to have ended it without a word (SIGSEGV sent by the kernel).
-signal_handling._SIGCHLD_handler_set = True
 torch.set_num_threads(1)  # the networks are small: more threads than that cost more than they bring
 
 

@@ -173,3 +173,28 @@ def test_models_made_in_inference_mode_are_exported(tmp_path):
         model = make()
         deploy.export(model, tmp_path / 'a.pt2', 'torch', image_size=SIZE, images=images(4))
     deploy.export(model, tmp_path / 'b.pt2', 'torch', image_size=SIZE, images=images(4))
+
+
+GONE_IN_TURN = """
+import gc, os, signal, sys
+import torch
+from timm_res2net import deploy
+first, second = deploy.load(sys.argv[1]), deploy.load(sys.argv[1])
+x = torch.zeros(1, 3, int(sys.argv[2]), int(sys.argv[2]))
+first(x), second(x)
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print('still here'))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs signals')
+def test_a_signal_is_survived_after_models_that_came_and_went(exported):
+    """OpenVINO's models change the stack for signals; the process was killed by the next one."""
+    need('openvino')
+    done = subprocess.run(
+        [sys.executable, '-c', GONE_IN_TURN, exported('openvino', 'fp32').path, str(SIZE)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'still here\n'), done.stderr

@@ -6,7 +6,7 @@ from typing import Any, List, Set
 
 import torch
 
-from .guest import refuse_telemetry
+from .guest import own_signal_stack, refuse_telemetry
 
 METADATA = 'timm_res2net'  # the key, in every format
 
@@ -56,7 +56,8 @@ def openvino_requests(model: Any, precision: str, count: int = 1) -> List[Any]:
     """
     openvino = engine('openvino')
     how = {'PERFORMANCE_HINT': 'LATENCY'} if count == 1 else {'PERFORMANCE_HINT': 'THROUGHPUT', 'NUM_STREAMS': count}
-    compiled = openvino.Core().compile_model(model, 'CPU', {
-        'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', **how,
-        'INFERENCE_NUM_THREADS': max(torch.get_num_threads(), count)})
+    with own_signal_stack():
+        compiled = openvino.Core().compile_model(model, 'CPU', {
+            'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32', **how,
+            'INFERENCE_NUM_THREADS': max(torch.get_num_threads(), count)})
     return [compiled.create_infer_request() for _ in range(count)]

@@ -1,7 +1,9 @@
 """A guest in somebody's process: own settings, his again afterwards; silent; and no word to the network."""
 import contextlib
+import ctypes
 import logging
 import os
+import sys
 import warnings
 from typing import Iterator
 
@@ -54,6 +56,30 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
         root.removeFilter(_not_onnxruntime)
         root.removeHandler(placeholder)
+
+
+class _Stack(ctypes.Structure):
+    """C's stack_t, as Linux has it."""
+
+    _fields_ = [('ss_sp', ctypes.c_void_p), ('ss_flags', ctypes.c_int), ('ss_size', ctypes.c_size_t)]
+
+
+@contextlib.contextmanager
+def own_signal_stack() -> Iterator[None]:
+    """Leave this thread the stack for signals that it had, if any.
+
+    A model of OpenVINO's puts one of its own there when it is compiled, and the one before it back when it goes. Of two
+    models the later may so put back what went with the earlier, and the next signal, Ctrl-C say, kills the process.
+    """
+    if sys.platform != 'linux':
+        yield
+        return
+    sigaltstack, before = ctypes.CDLL(None).sigaltstack, _Stack()
+    sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        sigaltstack(ctypes.byref(before), None)
 
 
 def _not_onnxruntime(record: logging.LogRecord) -> bool:
