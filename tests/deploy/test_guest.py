@@ -196,5 +196,6 @@ def test_a_signal_is_survived_after_models_that_came_and_went(exported):
     """OpenVINO's models change the stack for signals; the process was killed by the next one."""
     need('openvino')
     done = subprocess.run(
-        [sys.executable, '-c', GONE_IN_TURN, exported('openvino', 'fp32').path, str(SIZE)], capture_output=True, text=True)
+        [sys.executable, '-c', GONE_IN_TURN, exported('openvino', 'fp32').path, str(SIZE)], capture_output=True,
+        text=True)
     assert (done.returncode, done.stdout) == (0, 'still here\n'), done.stderr
