@@ -3,7 +3,11 @@
 Three ways to the same arithmetic, one for each engine: torchao's PT2E with the quantizer for inductor on x86, ONNX
 Runtime's static quantization, and NNCF for OpenVINO. `batch_size` is everywhere the one that the graph is for, None for
 any.
+
+x86 CPUs without VNNI add pairs of products in 16 bits. An activation and a weight of 8 bits each overflow that, and the
+answer is another class; since a file may get to such a CPU, weights take 7 bits everywhere.
 """
+import dataclasses
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Optional, Tuple
@@ -24,8 +28,10 @@ def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[
     """
     pt2e = engine('torchao.quantization.pt2e.quantize_pt2e')
     x86 = engine('torchao.quantization.pt2e.quantizer.x86_inductor_quantizer')
+    config = x86.get_default_x86_inductor_quantization_config()
+    weight = dataclasses.replace(config.weight, quant_min=-64, quant_max=63)
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+    quantizer.set_global(dataclasses.replace(config, weight=weight))
     prepared = pt2e.prepare_pt2e(graph, quantizer)
     for x in _batches(inputs, batch_size or 16):
         prepared(x)
@@ -50,7 +56,7 @@ def quantize_onnx(source: Path, target: Path, inputs: torch.Tensor, batch_size: 
             return next(self.batches, None)
 
     ort.quantize_static(
-        source, target, Reader(), quant_format=ort.QuantFormat.QDQ, per_channel=True,
+        source, target, Reader(), quant_format=ort.QuantFormat.QDQ, per_channel=True, reduce_range=True,
         activation_type=ort.QuantType.QUInt8, weight_type=ort.QuantType.QInt8)
 
 
@@ -60,7 +66,7 @@ def quantize_openvino(model: Any, inputs: torch.Tensor, batch_size: Optional[int
     minmax = engine('nncf.quantization.range_estimator').RangeEstimatorParametersSet.MINMAX
     # NNCF's defaults clip rare large activations and then correct biases for it: three times the error of neither
     parameters = nncf.AdvancedQuantizationParameters(
-        activations_range_estimator_params=minmax, disable_bias_correction=True)
+        activations_range_estimator_params=minmax, disable_bias_correction=True, overflow_fix=nncf.OverflowFix.ENABLE)
     batches = [x.numpy() for x in _batches(inputs, batch_size or 1)]
     with _without_bar(engine('nncf.common.tensor_statistics.aggregator')):
         return nncf.quantize(
