@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shlex
+import threading
 
 import pytest
 from run_command import command, here
 
 from timm_res2net import deploy
 from timm_res2net.commands import benchmark as module
-from timm_res2net.deploy.benchmark import parts, rounds, tables
+from timm_res2net.deploy.benchmark import parts, rounds, tables, timing
 
 
 def benchmark(*args, cwd, **env):
@@ -49,6 +50,26 @@ def test_inference(tmp_path):
 
 
 @pytest.mark.slow
+def test_throughput(tmp_path):
+    result, text = benchmark(
+        '--parts', 'throughput', '--precision', 'fp32', '--callers', '1', '3', '--paths',
+        'timm eager, channels last|OpenVINO', cwd=tmp_path)
+    speeds = result['throughput']['images a second']['fp32']
+    assert list(speeds) == ['timm eager, channels last', 'timm in OpenVINO', 'OpenVINO']
+    assert all(set(found) == {'1', '3'} and min(found.values()) > 0 for found in speeds.values())
+    ours, peer = speeds['OpenVINO']['3'], speeds['timm in OpenVINO']['3']
+    assert f'{ours:.1f} ({ours / peer:.2f}x) |' in text and '| fp32 | 1 callers | 3 callers |' in text
+
+
+def test_callers_call_at_the_same_time():
+    """Each answer here takes three callers; one after the other they would wait for ever."""
+    answers = []
+    together = threading.Barrier(3, action=lambda: answers.append(1), timeout=60)
+    assert timing.answers_a_second([together.wait] * 3, seconds=0, least=5) > 0
+    assert len(answers) == 2 + 5
+
+
+@pytest.mark.slow
 def test_creation(tmp_path):
     result, text = benchmark('--parts', 'creation', cwd=tmp_path)
     assert all(v > 0 for v in result['creation'].values()) and len(result['creation']) == 4
@@ -73,12 +94,13 @@ def round_of(*times):
 
 
 def test_a_busy_machine_is_told_by_rounds_that_are_apart():
-    summary = rounds._summary({('fp32', 'eager'): round_of(40, 41, 43), ('fp32', 'prepack'): round_of(30, 34, 31)}, [1])
+    found = {('fp32', 'eager'): round_of(40, 41, 43), ('fp32', 'prepack'): round_of(30, 34, 31)}
+    summary = rounds._summary(found, 'milliseconds')
     assert summary['milliseconds']['fp32'] == {'eager': {'1': 41}, 'prepack': {'1': 31}}
     assert summary['busy'] == ['fp32 prepack: 13%']
     text = '\n'.join(tables.inference_tables({**summary, 'rounds': 3, 'skipped': {}}))
     assert 'the figures are no good' in text and 'fp32 prepack: 13%' in text
-    quiet = rounds._summary({('fp32', 'eager'): round_of(40, 41, 42)}, [1])
+    quiet = rounds._summary({('fp32', 'eager'): round_of(40, 41, 42)}, 'milliseconds')
     text = '\n'.join(tables.inference_tables({**quiet, 'rounds': 3, 'skipped': {}}))
     assert quiet['busy'] == [] and 'apart by 5% at most' in text and 'no good' not in text
 
@@ -105,7 +127,8 @@ def test_wrong_arguments(tmp_path):
     for args, words in (
             (['--parts', 'nothing'], 'invalid choice'), (['--batch', '0'], '--batch 0 must be at least 1'),
             (['--seconds', '-1'], '--seconds -1.0'), (['--threads', '0'], '--threads 0'),
-            (['--rounds', '0'], '--rounds 0'),
+            (['--rounds', '0'], '--rounds 0'), (['--callers', '2', '0'], '--callers 0'),
+            (['--device', 'cuda', '--parts', 'throughput'], '--parts throughput is measured on a CPU'),
             (['--paths', '('], '--paths ( is no regular expression'), (['--ours', 'nothing'], '--ours nothing'),
             (['--output', 'file'], 'file'), (['--output', 'file/results'], 'file')):
         done = here('benchmark', *args, cwd=tmp_path)

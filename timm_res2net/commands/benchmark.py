@@ -2,11 +2,11 @@
 
 Eager, folded, prepacked, compiled and exported, in fp32, bf16 and int8. On a CPU every file is made, and every path
 measured, by a process of its own that does nothing else, in rounds that take turns: milliseconds a batch, time to load
-and to the first answer, memory and size of the file. Medians are given as ratios, since timings of different runs say
-nothing. Where a path comes out apart by more than 10% between rounds, the machine is busy and the figures are no good:
-that is said. Engines that are not installed are skipped and named (all of them: extra `deploy`, the plot: extra
-`figures`). Weights are random, which does not change times. Tables and plot go to benchmark_DEVICE.{md,json,png} of a
-folder.
+and to the first answer, memory and size of the file, and images a second of several callers at once. Medians are given
+as ratios, since timings of different runs say nothing. Where a path comes out apart by more than 10% between rounds,
+the machine is busy and the figures are no good: that is said. Engines that are not installed are skipped and named (all
+of them: extra `deploy`, the plot: extra `figures`). Weights are random, which does not change times. Tables and plot go
+to benchmark_DEVICE.{md,json,png} of a folder.
 
 Exit code 0: measured. 1: measured on a busy machine.
 
@@ -23,19 +23,21 @@ from typing import Any, Dict
 from .command_line import Refusal, free_output, warn, write_whole
 
 EXAMPLE = 'timm-res2net benchmark --parts inference --precision fp32 --batch 1 --paths prepack --rounds 1'
-PARTS = ('inference', 'training', 'creation', 'growth')
+PARTS = ('inference', 'throughput', 'training', 'creation', 'growth')
 PRECISIONS = ('fp32', 'bf16', 'int8')  # as deploy has them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
+    parser.add_argument('--parts', nargs='+', choices=PARTS, help='all, of a GPU all but throughput')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--batch', nargs='+', type=int, default=[1, 8], metavar='N')
+    parser.add_argument('--callers', nargs='+', type=int, default=[2, 4], metavar='N',
+                        help='of throughput: threads that ask for an image each at the same time (%(default)s)')
     parser.add_argument('--precision', nargs='+', choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument('--paths', metavar='REGEX', help='regular expression: only paths whose name has it')
     parser.add_argument('--seconds', type=float, default=3,
                         help='time of each path, batch size and round, of the other parts of each path (%(default)s)')
-    parser.add_argument('--rounds', type=int, default=3, metavar='N', help='of inference on a CPU (%(default)s)')
+    parser.add_argument('--rounds', type=int, default=3, metavar='N', help='of inference, throughput (%(default)s)')
     parser.add_argument('--threads', type=int, metavar='N', help="torch's own choice")
     parser.add_argument('--theirs', default='res2net50_26w_4s', metavar='NAME', help="timm's model (%(default)s)")
     parser.add_argument('--ours', default='res2net50_26w_4s_custom', metavar='NAME',
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     _check(args)
+    parts = args.parts or [p for p in PARTS if p != 'throughput' or args.device == 'cpu']
     import torch
 
     from ..deploy.benchmark.parts import environment, measure
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     result: Dict[str, Any] = {'environment': environment(args)}
     stem = args.output / f'benchmark_{args.device}'
-    for part in args.parts:
+    for part in parts:
         warn(f'== {part}')
         result[part] = measure(args, part, cost)
         args.output.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if 'inference' in result:
         plot(result, stem.with_suffix('.png'))
     print(json.dumps(result, indent=2) if args.json else markdown(result))
-    busy = result.get('inference', {}).get('busy')
+    busy = [path for part in ('inference', 'throughput') for path in result.get(part, {}).get('busy', ())]
     if busy:
         warn(f'the machine is busy, the figures are no good: {"; ".join(busy)}')
     return 1 if busy else 0
@@ -76,7 +79,9 @@ def _check(args: argparse.Namespace) -> None:
     import timm
     import torch
     free_output(args.output, overwrite=True, folder=True)
-    for option, least in (('batch', 1), ('threads', 1), ('seconds', 0), ('rounds', 1)):
+    if args.device == 'cuda' and 'throughput' in (args.parts or ()):
+        raise Refusal('--parts throughput is measured on a CPU')
+    for option, least in (('batch', 1), ('callers', 1), ('threads', 1), ('seconds', 0), ('rounds', 1)):
         values = getattr(args, option)
         for value in values if isinstance(values, list) else [] if values is None else [values]:
             if value < least:

@@ -20,7 +20,7 @@ from ..packing import prepack
 from .cuda import inference_cuda
 from .machine import processor
 from .paths import BASELINE, channels_last
-from .rounds import inference_cpu
+from .rounds import inference_cpu, throughput_cpu
 from .timing import interleave
 
 
@@ -138,4 +138,5 @@ def measure(args: argparse.Namespace, part: str, cost: Callable[..., Tuple[int, 
     """What a part of the benchmark measures; `args` are those of the command, `cost` is insight's."""
     if part == 'inference':
         return inference_cuda(args) if args.device == 'cuda' else inference_cpu(args)
-    return growth(args, cost) if part == 'growth' else {'training': training, 'creation': creation}[part](args)
+    return growth(args, cost) if part == 'growth' else {
+        'throughput': throughput_cpu, 'training': training, 'creation': creation}[part](args)

@@ -1,5 +1,6 @@
 """What is measured for inference on a CPU: every way to run timm's model and ours, as a user would call it."""
 import copy
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,11 +32,13 @@ class Way:
         theirs: The model is timm's.
         suffix: Of its file, None without one.
         make: (model, file) writes it.
+        serve: (model, file, callers) -> a function that several threads call at once; None: not measured.
     """
     ready: Callable[[nn.Module, Path], BatchFunction]
     theirs: bool = False
     suffix: Optional[str] = None
     make: Callable[[nn.Module, Path], object] = lambda model, file: None
+    serve: Optional[Callable[[nn.Module, Path, int], BatchFunction]] = None
 
 
 def ways(batches: Sequence[int]) -> Dict[str, Dict[str, Way]]:
@@ -43,18 +46,18 @@ def ways(batches: Sequence[int]) -> Dict[str, Dict[str, Way]]:
     found: Dict[str, Dict[str, Way]] = {
         'fp32': {
             'timm eager': Way(partial(eager, last=False), True),
-            'timm eager, channels last': Way(eager, True),
+            'timm eager, channels last': Way(eager, True, serve=lambda model, file, _: eager(model, file)),
             'timm torch.compile': Way(compiled, True),
             'eager': Way(partial(eager, last=False)),
             'eager, channels last': Way(eager),
             'folded, channels last': Way(lambda model, _: eager(fold(model), _)),
-            'prepack': Way(lambda model, _: torch.inference_mode()(prepack(model))),
+            'prepack': Way(packed, serve=lambda model, file, _: packed(model, file)),
             'torch.compile': Way(compiled),
         },
         'bf16': {
             'timm eager, channels last': Way(partial(eager, dtype=torch.bfloat16), True),
             'eager, channels last': Way(partial(eager, dtype=torch.bfloat16)),
-            'prepack': Way(lambda model, _: torch.inference_mode()(prepack(model, torch.bfloat16))),
+            'prepack': Way(partial(packed, dtype=torch.bfloat16)),
         },
         'int8': {},
     }
@@ -63,7 +66,8 @@ def ways(batches: Sequence[int]) -> Dict[str, Dict[str, Way]]:
             named['timm in ONNX Runtime'] = Way(
                 run_onnx, True, '.onnx', partial(write_onnx, precision=precision))
         named['timm in OpenVINO'] = Way(
-            partial(run_openvino, precision=precision), True, '.xml', partial(write_openvino, precision=precision))
+            partial(run_openvino, precision=precision), True, '.xml', partial(write_openvino, precision=precision),
+            partial(serve_openvino, precision=precision))
         for format, name in ENGINES.items():
             if f'precision={precision!r}' not in WRITERS[format].refuses:
                 named[name] = exported(format, precision)
@@ -89,12 +93,17 @@ def compiled(model: nn.Module, _: Path) -> BatchFunction:
     return torch.inference_mode()(lambda x: fast(channels_last(x)))
 
 
+def packed(model: nn.Module, _: Path, dtype: torch.dtype = torch.float32) -> BatchFunction:
+    return torch.inference_mode()(prepack(model, dtype))
+
+
 def exported(format: str, precision: str, batch_size: Optional[int] = None) -> Way:
     """By the calls of the README; random pixels to calibrate on, which does not change times."""
     def make(model, file):
         pixels = torch.randint(0, 256, (32, 3, *image_size(model)), dtype=torch.uint8)
         export(model, file, format, precision, batch_size=batch_size, images=pixels, calibration=32)
-    return Way(lambda _, file: load(file), suffix=WRITERS[format].suffixes[0], make=make)
+    return Way(lambda _, file: load(file), suffix=WRITERS[format].suffixes[0], make=make,
+               serve=None if batch_size else lambda _, file, callers: load(file, workers=callers))
 
 
 def image_size(model: Any) -> Sequence[int]:
@@ -136,6 +145,22 @@ def write_openvino(model: nn.Module, file: Path, precision: str) -> None:
 def run_openvino(_: nn.Module, file: Path, precision: str) -> BatchFunction:
     request = openvino_requests(engine('openvino').Core().read_model(file), precision)[0]
     return lambda x: request.infer([x.numpy()])
+
+
+def serve_openvino(_: nn.Module, file: Path, callers: int, precision: str) -> BatchFunction:
+    """OpenVINO's own throughput mode, with as many streams as it likes: a request for each thread, as it advises."""
+    openvino = engine('openvino')
+    compiled = openvino.Core().compile_model(file, 'CPU', {
+        'PERFORMANCE_HINT': 'THROUGHPUT', 'PERFORMANCE_HINT_NUM_REQUESTS': callers,
+        'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32',
+        'INFERENCE_NUM_THREADS': torch.get_num_threads()})
+    local = threading.local()
+
+    def run(x):
+        if not hasattr(local, 'request'):
+            local.request = compiled.create_infer_request()
+        return local.request.infer([x.numpy()])
+    return run
 
 
 def model_of(ours: str, theirs: str, way: Way) -> Any:

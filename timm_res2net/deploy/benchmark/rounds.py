@@ -14,14 +14,14 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import timm
 import torch
 
 from ..workers import environment
 from .paths import Way, model_of, ways
-from .timing import once, steady
+from .timing import answers_a_second, once, steady
 
 APART = 0.1  # of a path's fastest round; beyond it the machine was busy and the figures are no good
 MAIN = f'from {__name__} import work; work()'
@@ -33,9 +33,25 @@ def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
 
     That is, of each path: seconds to load, milliseconds of the first answer, MB of memory at most and of the file.
     """
+    rounds, skipped = _rounds(args, 'measure', lambda way: True)
+    return {**_summary(rounds, 'milliseconds'), 'rounds': args.rounds, 'skipped': skipped}
+
+
+def throughput_cpu(args: argparse.Namespace) -> Dict[str, Any]:
+    """Median images a second for several callers at once, an image each, {precision: {name: {callers: ..}}}."""
+    rounds, skipped = _rounds(args, 'serve', lambda way: way.serve is not None)
+    return {**_summary(rounds, 'images a second'), 'rounds': args.rounds, 'skipped': skipped}
+
+
+def _rounds(
+        args: argparse.Namespace,
+        task: str,
+        wanted: Callable[[Way], bool],
+) -> Tuple[Dict[Key, List[Dict[str, Any]]], Dict[str, str]]:
+    """What the process of each path found in each round; and what was skipped, with the reason."""
     skipped: Dict[str, str] = {}
     chosen = [(p, name) for p, named in ways(args.batch).items() if p in args.precision
-              for name in named if re.search(args.paths or '', name)]
+              for name, way in named.items() if wanted(way) and re.search(args.paths or '', name)]
     rounds: Dict[Key, List[Dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for key in chosen:
@@ -43,13 +59,13 @@ def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
                 rounds[key] = []
         for n in range(args.rounds):
             for key in [k for k in rounds if ' '.join(k) not in skipped]:
-                measured = _child(args, 'measure', key, folder, skipped, f'round {n + 1} of {args.rounds}')
+                measured = _child(args, task, key, folder, skipped, f'round {n + 1} of {args.rounds}')
                 if measured is not None:
                     rounds[key].append(measured)
     whole = {key: found for key, found in rounds.items() if ' '.join(key) not in skipped}
     if not whole:
         raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
-    return {**_summary(whole, args.batch), 'rounds': args.rounds, 'skipped': skipped}
+    return whole, skipped
 
 
 def _child(
@@ -63,7 +79,7 @@ def _child(
     """What a process of its own says, or None and a line in `skipped`."""
     print(f'{task} {" ".join(key)} {words}'.rstrip(), file=sys.stderr, flush=True)
     job = {'task': task, 'key': key, 'folder': folder, 'ours': args.ours, 'theirs': args.theirs, 'batch': args.batch,
-           'seconds': args.seconds, 'threads': args.threads}
+           'callers': args.callers, 'seconds': args.seconds, 'threads': args.threads}
     done = subprocess.run(
         [sys.executable, '-c', MAIN], input=json.dumps(job), capture_output=True, text=True, env=environment())
     if done.returncode:
@@ -83,20 +99,26 @@ def work() -> None:
     file = Path(job.folder) / f'{precision} {name}{way.suffix or ""}'
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        if job.task == 'measure':
-            result = measure(job, way, file)
-        else:
-            result = {}
-            if way.suffix:
-                way.make(model_of(job.ours, job.theirs, way), file)
+        result = TASKS[job.task](job, way, file)
     print(json.dumps(result))
+
+
+def make(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
+    """The file of a path, if it has one."""
+    if way.suffix:
+        way.make(model_of(job.ours, job.theirs, way), file)
+    return {}
+
+
+def network(job: argparse.Namespace, way: Way) -> torch.nn.Module:
+    """What a path starts from: whoever has a file needs no network."""
+    return torch.nn.Identity() if way.suffix else model_of(job.ours, job.theirs, way)
 
 
 def measure(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
     """One round of a path."""
     cfg: Any = timm.get_pretrained_cfg(job.ours)
-    # whoever has a file needs no network
-    model = torch.nn.Identity() if way.suffix else model_of(job.ours, job.theirs, way)
+    model = network(job, way)
     start = time.perf_counter()
     path = way.ready(model, file)
     load = time.perf_counter() - start
@@ -108,6 +130,20 @@ def measure(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
             'file MB': sum(f.stat().st_size for f in written) / 1e6}
 
 
+def serve(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
+    """One round of a path with several callers at once, each a thread that asks again when it has its answer."""
+    cfg: Any = timm.get_pretrained_cfg(job.ours)
+    serve: Any = way.serve
+    found = {}
+    for callers in job.callers:
+        path = serve(network(job, way), file, callers)
+        xs = [torch.randn(1, *cfg.input_size) for _ in range(callers)]
+        found[str(callers)] = answers_a_second([partial(path, x) for x in xs], job.seconds)
+        if hasattr(path, 'close'):
+            path.close()
+    return {'images a second': found}
+
+
 def peak_memory() -> float:
     """MB that this process held at most, all imports and, without a file, the network included."""
     status = Path('/proc/self/status')
@@ -115,16 +151,19 @@ def peak_memory() -> float:
     return int(found[1]) / 1e3 if found else float('nan')
 
 
-def _summary(rounds: Dict[Key, List[Dict[str, Any]]], batches: List[int]) -> Dict[str, Any]:
+TASKS = {'make': make, 'measure': measure, 'serve': serve}
+
+
+def _summary(rounds: Dict[Key, List[Dict[str, Any]]], what: str) -> Dict[str, Any]:
     """Medians over the rounds, how far the rounds are apart, and which paths were apart too far."""
-    result: Dict[str, Any] = {'milliseconds': {}, 'spread': {}, 'once': {}, 'busy': []}
+    result: Dict[str, Any] = {what: {}, 'spread': {}, 'busy': []}
     for (precision, name), found in rounds.items():
-        times = {str(n): [one['milliseconds'][str(n)] for one in found] for n in batches}
-        apart = {n: max(t) / min(t) - 1 for n, t in times.items()}
-        result['milliseconds'].setdefault(precision, {})[name] = {n: statistics.median(t) for n, t in times.items()}
+        values = {n: [one[what][n] for one in found] for n in found[0][what]}
+        apart = {n: max(v) / min(v) - 1 for n, v in values.items()}
+        result[what].setdefault(precision, {})[name] = {n: statistics.median(v) for n, v in values.items()}
         result['spread'].setdefault(precision, {})[name] = apart
-        result['once'].setdefault(precision, {})[name] = {
-            key: statistics.median(one[key] for one in found) for key in found[0] if key != 'milliseconds'}
+        if others := {key: statistics.median(one[key] for one in found) for key in found[0] if key != what}:
+            result.setdefault('once', {}).setdefault(precision, {})[name] = others
         if max(apart.values()) > APART:
             result['busy'].append(f'{precision} {name}: {max(apart.values()):.0%}')
     return result

@@ -9,6 +9,8 @@ def markdown(result: Dict[str, Any]) -> str:
     lines += [f'* {k}: {f"`{v}`" if k == "command" else v}' for k, v in result['environment'].items()]
     if 'inference' in result:
         lines += inference_tables(result['inference'])
+    if 'throughput' in result:
+        lines += throughput_tables(result['throughput'])
     if 'training' in result:
         part = result['training']
         base: Dict[str, Any] = {}
@@ -44,13 +46,7 @@ def inference_tables(part: Dict[str, Any]) -> List[str]:
     eager = {b: min((times[b] for times in theirs if b in times), default=None) for b in batches}
     lines = ['', '## Inference', '',
              "ms a batch (median); in brackets, speed relative to timm's eager fp32 in its faster memory layout.", '']
-    if part.get('busy'):
-        lines += [f'**The machine was busy, the figures are no good.** The same path came out apart by more than 10% '
-                  f'between rounds: {"; ".join(part["busy"])}.', '']
-    elif 'rounds' in part:
-        most = max(s for named in part['spread'].values() for apart in named.values() for s in apart.values())
-        lines += [f'Every path in a process of its own, {part["rounds"]} rounds in turns; rounds of the same path are '
-                  f'apart by {most:.0%} at most.', '']
+    lines += how_quiet(part)
     for precision, named in rows.items():
         lines += [f'| {precision} | {" | ".join(f"batch {b}" for b in batches)} |']
         lines += ['| --- |' + ' ---: |' * len(batches)]
@@ -67,6 +63,35 @@ def inference_tables(part: Dict[str, Any]) -> List[str]:
     lines += once_table(part.get('once', {}))
     lines += [f'Skipped: {name} ({why})' for name, why in part['skipped'].items()]
     return lines
+
+
+def how_quiet(part: Dict[str, Any]) -> List[str]:
+    """How far the rounds of a path are apart, and whether that is too far."""
+    if part.get('busy'):
+        return [f'**The machine was busy, the figures are no good.** The same path came out apart by more than 10% '
+                f'between rounds: {"; ".join(part["busy"])}.', '']
+    if 'rounds' not in part:
+        return []
+    most = max(s for named in part['spread'].values() for apart in named.values() for s in apart.values())
+    return [f'Every path in a process of its own, {part["rounds"]} rounds in turns; rounds of the same path are apart '
+            f'by {most:.0%} at most.', '']
+
+
+def throughput_tables(part: Dict[str, Any]) -> List[str]:
+    """Per precision: images a second and the share of OpenVINO's own throughput mode, for each number of callers."""
+    lines = ['', '## Throughput', '',
+             'Images a second of several callers at once, one image each (median); in brackets, of the throughput mode '
+             "of OpenVINO on timm's model.", '', *how_quiet(part)]
+    for precision, named in part['images a second'].items():
+        callers = list(next(iter(named.values())))
+        peer = named.get('timm in OpenVINO')
+        lines += [f'| {precision} | {" | ".join(f"{n} callers" for n in callers)} |']
+        lines += ['| --- |' + ' ---: |' * len(callers)]
+        for name, speeds in named.items():
+            cells = [f'{speeds[n]:.1f}' + (f' ({speeds[n] / peer[n]:.2f}x)' if peer else '') for n in callers]
+            lines.append(f'| {name} | {" | ".join(cells)} |')
+        lines.append('')
+    return [*lines, *(f'Skipped: {name} ({why})' for name, why in part['skipped'].items())]
 
 
 def once_table(once: Dict[str, Dict[str, Dict[str, float]]]) -> List[str]:

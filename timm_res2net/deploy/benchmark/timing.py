@@ -1,7 +1,9 @@
-"""Milliseconds of calls: those of one path, or of several in turns."""
+"""Milliseconds of calls: those of one path, or of several in turns; and calls a second of several threads at once."""
 import statistics
+import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 import torch
 
@@ -26,6 +28,28 @@ def steady(path: Callable[[], Any], seconds: float, least: int = 5) -> float:
     while time.time() < end or len(times) < least:
         times.append(once(path))
     return statistics.median(times)
+
+
+def answers_a_second(callers: Sequence[Callable[[], Any]], seconds: float, least: int = 5) -> float:
+    """Of several threads together, each of which calls again and again, after two calls each that do not count.
+
+    Each goes on for `seconds` and at least `least` calls, and counts its own speed while all of them are calling.
+    """
+    start = threading.Barrier(len(callers))
+    speeds: List[float] = []
+
+    def call(path: Callable[[], Any]) -> None:
+        for _ in range(2):
+            path()
+        start.wait()
+        begin, count = time.perf_counter(), 0
+        while time.perf_counter() < begin + seconds or count < least:
+            path()
+            count += 1
+        speeds.append(count / (time.perf_counter() - begin))
+    with ThreadPoolExecutor(len(callers)) as pool:
+        list(pool.map(call, callers))
+    return sum(speeds)
 
 
 def interleave(paths: Mapping[Any, Callable[[], Any]], device: str, seconds: float, least: int = 5) -> Dict[Any, float]:
