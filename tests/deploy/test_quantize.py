@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+from deploying import need
 
-from tests.helpers.deploying import need
 from timm_res2net import deploy
 from timm_res2net.deploy.workers import environment
 

@@ -6,6 +6,9 @@ own writer ends the process where a disk is full, so that its files are put toge
 """
 import io
 import json
+import os
+import re
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -23,15 +26,16 @@ def write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metada
     program = _quantized(graph, inputs, metadata)
     known = {**metadata, 'torch': torch.__version__, 'cpu': sorted(cpu_features())}
     args, kwargs = program.example_inputs
-    files: Any = torch._inductor.aot_compile(program.module(), args, kwargs, options={
-        'freezing': True,  # which it does where there are no gradients: `export` sees to that
-        'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
-        'aot_inductor.metadata': {METADATA: json.dumps(known).encode().hex()},  # it becomes a C string
-        'aot_inductor.package': True,
-        'aot_inductor.output_path': str(path.with_name('code')),  # torch's cache would keep it for good
-    })
     package = io.BytesIO()
-    package_aoti(package, files)
+    with tempfile.TemporaryDirectory() as folder:  # not beside `path`, which may have spaces
+        files: Any = torch._inductor.aot_compile(program.module(), args, kwargs, options={
+            'freezing': True,  # which it does where there are no gradients: `export` sees to that
+            'cpp.dynamic_threads': True,  # as many as there are where it runs, not where it was made
+            'aot_inductor.metadata': {METADATA: json.dumps(known).encode().hex()},  # it becomes a C string
+            'aot_inductor.package': True,
+            'aot_inductor.output_path': str(Path(folder) / 'code'),  # torch's cache would keep it for good
+        })
+        package_aoti(package, files)
     path.write_bytes(package.getbuffer())
 
 
@@ -115,6 +119,16 @@ class Writer:
             engine(module)
         if self.compiles:
             compiler()
+            _check_compiled_paths()
+
+
+def _check_compiled_paths() -> None:
+    """torch hands paths to the compiler without quotes."""
+    for folder in (tempfile.gettempdir(), os.environ.get('TORCHINDUCTOR_CACHE_DIR', '')):
+        if re.search(r'\s', folder):
+            raise ValueError(
+                f'torch compiles in {folder!r}, and the compiler takes no path with spaces: set TMPDIR or '
+                'TORCHINDUCTOR_CACHE_DIR to another folder.')
 
 
 WRITERS = {

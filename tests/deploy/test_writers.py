@@ -1,0 +1,29 @@
+"""Where files may lie."""
+import pytest
+import torch
+from deploying import SIZE, images, need, relative
+
+from timm_res2net import deploy
+
+
+@pytest.mark.parametrize('format', [pytest.param('aotinductor', marks=pytest.mark.slow), 'torch', 'onnx', 'openvino'])
+def test_a_path_with_spaces_and_other_letters(format, network, tmp_path):
+    need(format)
+    folder = tmp_path / "Ana's models; \u00e9t\u00e9 $1"
+    folder.mkdir()
+    path = folder / f'my model{deploy.FORMATS[format]}'
+    deploy.export(network, path, format, image_size=SIZE, images=images(4))
+    x = torch.rand(1, 3, SIZE, SIZE)
+    with deploy.load(path) as fast:
+        assert relative(fast(x), network(x)) < 1e-4
+
+
+@pytest.mark.parametrize('variable', ['TMPDIR', 'TORCHINDUCTOR_CACHE_DIR'])
+def test_a_compiler_is_not_given_a_folder_with_spaces(variable, network, tmp_path, monkeypatch):
+    spaced = tmp_path / 'a b'
+    spaced.mkdir()
+    monkeypatch.setenv(variable, str(spaced))
+    monkeypatch.setattr('tempfile.tempdir', None)  # to be found anew
+    with pytest.raises(ValueError, match=rf"'{spaced}.*set TMPDIR or TORCHINDUCTOR_CACHE_DIR"):
+        deploy.export(network, tmp_path / 'x.pt2', image_size=SIZE, images=images(4))
+    assert [p.name for p in tmp_path.iterdir()] == ['a b']
