@@ -1,4 +1,6 @@
 """Where files may lie."""
+import zipfile
+
 import pytest
 import torch
 from deploying import SIZE, images, need, relative
@@ -27,3 +29,12 @@ def test_a_compiler_is_not_given_a_folder_with_spaces(variable, network, tmp_pat
     with pytest.raises(ValueError, match=rf"'{spaced}.*set TMPDIR or TORCHINDUCTOR_CACHE_DIR"):
         deploy.export(network, tmp_path / 'x.pt2', image_size=SIZE, images=images(4))
     assert [p.name for p in tmp_path.iterdir()] == ['a b']
+
+
+@pytest.mark.slow
+def test_compiled_files_hold_what_runs_and_no_more(exported):
+    """Neither sources nor what a debugger wants, a third of a small file."""
+    with zipfile.ZipFile(exported('aotinductor').path) as archive:
+        library, = (name for name in archive.namelist() if name.endswith('.so'))
+        assert not [name for name in archive.namelist() if name.endswith('.cpp')]
+        assert b'.debug_info' not in archive.read(library)

@@ -34,8 +34,10 @@ def write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metada
             'aot_inductor.metadata': {METADATA: json.dumps(known).encode().hex()},  # it becomes a C string
             'aot_inductor.package': True,
             'aot_inductor.output_path': str(Path(folder) / 'code'),  # torch's cache would keep it for good
+            **({'aot_inductor.enable_line_tables': False} if hasattr(
+                torch._inductor.config.aot_inductor, 'enable_line_tables') else {}),  # a third of a small file
         })
-        package_aoti(package, files)
+        package_aoti(package, [file for file in files if not file.endswith('.cpp')])  # sources, with paths of this disk
     path.write_bytes(package.getbuffer())
 
 
