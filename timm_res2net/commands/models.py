@@ -29,8 +29,8 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
 
     Args:
         name: One of `NAMES`, or an exported file.
-        pretrained: Load the weights of a registered name; where it has none, stderr says that they are random. A file
-            always gives its weights.
+        pretrained: Load the weights of a registered name; where it has none, or is NAME.untrained, stderr says that
+            they are random. A file always gives its weights.
         exported: The command takes exported files.
         **kwargs: Arguments of the network, which win over what the name or the file says.
 
@@ -102,6 +102,7 @@ def _create(name: str, pretrained: bool, kwargs: Any) -> Any:
     if pretrained and ':' not in name and not is_model_pretrained(name):
         warn(f'{name} has no trained weights: they are random, and so is what it says')
         pretrained = False
+    name = name.removesuffix('.untrained')  # a tag that timm knows of networks without any weights alone
     cfg: Any = None if ':' in name else timm.get_pretrained_cfg(name)
     repo = cfg.hf_hub_id or name if cfg else name.partition(':')[2].partition('@')[0]
     try:
