@@ -51,8 +51,8 @@ def _check_size(x: torch.Tensor, dilation: int) -> None:
     height, width = x.shape[2:]
     if min(height, width) < dilation:
         raise ValueError(
-            f'a map of {height} x {width} is smaller than the dilation of a pool or blur on it, {dilation}: give images '
-            f'of at least {dilation} times the output_stride in height and width, or choose a larger output_stride.')
+            f'a map of {height} x {width} is smaller than the dilation of a pool or blur on it, {dilation}: give '
+            f'images of at least {dilation} times the output_stride in height and width, or choose a larger one.')
 
 
 def _interleave(maps: List[torch.Tensor], dim: int, size: int) -> torch.Tensor:
