@@ -11,6 +11,7 @@ import timm
 import torch
 from run_command import here
 
+from timm_res2net import save_folder
 from timm_res2net.commands.command_line import Refusal, free_output, in_options, progress, write_whole
 from timm_res2net.commands.models import load_model
 from timm_res2net.insight import cost
@@ -64,6 +65,12 @@ def test_a_network_without_its_weights_by_name(name, capsys):
         assert not torch.equal(model.conv1.weight, load_model(SHIPPED).conv1.weight)
     done = here('receptive-field', 'res2net23_32w_4s_cifar_custom.untrained')
     assert (done.returncode, done.stderr) == (0, '') and 'layer3' in done.stdout
+
+
+def test_a_folder_may_be_called_so(tmp_path):
+    folder = save_folder(timm.create_model('test_res2net_custom', num_classes=3), tmp_path / 'mine.untrained')
+    for name in (str(folder), f'local-dir:{folder}'):
+        assert load_model(name).num_classes == 3
 
 
 def test_no_bar_in_a_pipe(capsys):
