@@ -10,7 +10,7 @@ import json
 import statistics
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import diagrams
 import matplotlib.pyplot as plt
@@ -21,7 +21,9 @@ from PIL import Image
 
 import timm_res2net  # noqa: F401  registers the variants
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
-from timm_res2net.insight import class_activation_maps, cost, receptive_fields
+from timm_res2net.insight import class_activation_maps, cost, group_activations, receptive_fields
+from timm_res2net.insight.groups import paper_order
+from timm_res2net.model.images import bundled
 from timm_res2net.weights.catalogue import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +33,7 @@ STYLE = {
     'font.family': 'DejaVu Sans', 'mathtext.fontset': 'dejavusans', 'figure.facecolor': 'white',
     'savefig.facecolor': 'white', 'axes.edgecolor': diagrams.LINE, 'axes.labelcolor': diagrams.INK,
     'xtick.color': diagrams.INK, 'ytick.color': diagrams.INK, 'axes.spines.top': False, 'axes.spines.right': False}
+
 
 class Paper(NamedTuple):
     """A row of the paper's tables: errors in percent, size where the paper gives it, and the variant here."""
@@ -84,29 +87,16 @@ def evidence() -> Dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def photographs(size: int) -> List[Tuple[str, Image.Image]]:
+def photographs(size: int) -> List[Image.Image]:
     """Square centre crops of scikit-image's photographs."""
-    from skimage import data
     result = []
-    for name in PHOTOGRAPHS:
-        image = getattr(data, name)()
-        image = Image.fromarray(image[0] if isinstance(image, tuple) else image)
+    for _, array in bundled(PHOTOGRAPHS):
+        image = Image.fromarray(array)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        crop = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
-        result.append((name.split('_')[-1], crop))
+        crop = image.crop((left, top, left + side, top + side))
+        result.append(crop.resize((size, size), Image.Resampling.BICUBIC))
     return result
-
-
-def group_activations(model: torch.nn.Module, x: torch.Tensor, block: str) -> List[torch.Tensor]:
-    """Mean activation of each group behind a block's split, y_1 first: maps of (H, W)."""
-    module, seen = model.get_submodule(block), []
-    handle = module.conv3.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    with torch.no_grad():
-        model(x)
-    handle.remove()
-    groups = list(seen[0][0].split(module.width))
-    return [g.mean(0) for g in groups[-1:] + groups[:-1]]
 
 
 def draw_figures() -> Figure:
@@ -114,7 +104,7 @@ def draw_figures() -> Figure:
     model = timm.create_model(SHIPPED, pretrained=True).eval()
     block = 'layer1.1'
     groups = {la.name: la.groups for la in receptive_fields(model)}[block]
-    sides = [g.field.largest for g in groups[-1:] + groups[:-1]]
+    sides = [g.field.largest for g in paper_order(groups)]
     images = photographs(160)
     sizes = {'groups': data_config(model, 96), 'answer': data_config(model)}  # the answer at the size of training
     figure = plt.figure(figsize=(11, 11.2))
@@ -124,9 +114,10 @@ def draw_figures() -> Figure:
     figure.text(0.5, 0.505, f'(d) one block, many receptive fields: mean activation of the groups of {block} of '
                 f'{SHIPPED.split(".")[0]}', ha='center', fontsize=11, color=diagrams.INK)
     grid = figure.add_gridspec(len(images), 6, left=0.02, right=0.98, top=0.475, bottom=0.02, wspace=0.06, hspace=0.14)
-    for i, (_, image) in enumerate(images):
+    for i, image in enumerate(images):
         x = {key: normalise(read_pixels([image], config, 1), config) for key, config in sizes.items()}
-        maps = group_activations(model, x['groups'], block)
+        with torch.no_grad():
+            maps = [y[0].mean(0) for y in group_activations(model, x['groups'], [block])[block]]
         heat = class_activation_maps(model, x['answer'])[0]
         answer = model.pretrained_cfg['label_names'][model(x['answer']).argmax()]
         windows = [f'$y_{j}$: {side} x {side} pixels' for j, side in enumerate(sides, 1)]

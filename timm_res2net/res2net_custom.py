@@ -12,6 +12,7 @@ from torch import nn
 from .model.variants import VARIANTS, Variant
 from .weights.building import build
 from .weights.catalogue import CATALOGUE, Weights
+from .weights.matching import complete
 from .weights.pretrained_cfg import pretrained_cfgs
 
 __all__: List[str] = []  # filled by timm's registry
@@ -29,8 +30,13 @@ def register_variant(name: str, variant: Variant, weights: Iterable[Weights] = (
         What timm calls, `NAME(pretrained=False, **kwargs)`, which also becomes an attribute of the calling module.
 
     Raises:
-        TypeError, ValueError: The arguments make no network, named in the message.
+        TypeError, ValueError: The arguments make no network; the message names variant and argument, and the tables
+            are as they were.
     """
+    try:
+        complete(variant.cls, variant.arguments)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'{name}: {error}') from error
     module: Any = sys.modules[sys._getframe(1).f_globals['__name__']]
     VARIANTS[name] = variant
     CATALOGUE.update({row.name: row for row in weights})

@@ -11,7 +11,10 @@ import timm
 import torch
 from run_command import here
 
+from timm_res2net import save_folder
 from timm_res2net.commands.command_line import Refusal, free_output, in_options, progress, write_whole
+from timm_res2net.commands.models import load_model
+from timm_res2net.insight import cost
 
 SHIPPED = 'res2net23_32w_4s_cifar_custom.cifar100'
 
@@ -49,6 +52,25 @@ def test_files_that_can_be_written_and_others(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['file']
     write_whole(tmp_path / 'file', 'y')
     assert (tmp_path / 'file').read_text() == 'y' and [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+@pytest.mark.parametrize('name', ['test_res2net_custom', 'res2net23_32w_4s_cifar_custom', 'test_resnet'])
+def test_a_network_without_its_weights_by_name(name, capsys):
+    """timm itself knows the tag of those networks alone that have no weights."""
+    for pretrained in (True, False):
+        model = load_model(f'{name}.untrained', pretrained)
+        assert sum(p.numel() for p in model.parameters()) == cost(name)[0]
+        assert ('has no trained weights: they are random' in capsys.readouterr().err) == pretrained
+    if name == SHIPPED.partition('.')[0]:
+        assert not torch.equal(model.conv1.weight, load_model(SHIPPED).conv1.weight)
+    done = here('receptive-field', 'res2net23_32w_4s_cifar_custom.untrained')
+    assert (done.returncode, done.stderr) == (0, '') and 'layer3' in done.stdout
+
+
+def test_a_folder_may_be_called_so(tmp_path):
+    folder = save_folder(timm.create_model('test_res2net_custom', num_classes=3), tmp_path / 'mine.untrained')
+    for name in (str(folder), f'local-dir:{folder}'):
+        assert load_model(name).num_classes == 3
 
 
 def test_no_bar_in_a_pipe(capsys):

@@ -125,13 +125,18 @@ def filled(use, place):
     return [re.sub(r'\{(.*)\}', lambda m: str(place / m[1]), word) for word in use.split()]
 
 
+def files_of(place):
+    """Everything in the folder, with when it was written last."""
+    return {p: p.stat().st_mtime_ns for p in place.rglob('*') if '__pycache__' not in p.parts}
+
+
 def test_there_are_uses_of_every_command():
     assert {use.split()[0] for use, _, _ in USES} == set(commands.COMMANDS) and len(USES) >= 30
 
 
 @pytest.mark.parametrize('use, code, says', USES, ids=[use for use, _, _ in USES])
 def test_wrong_use(use, code, says, place, nobody):
-    before = {p: p.stat().st_mtime_ns for p in place.rglob('*') if '__pycache__' not in p.parts}
+    before = files_of(place)
     done = here(*filled(use, place), cwd=place)
     assert done.returncode == code, done.stderr
     line = done.stderr.splitlines()[-1]
@@ -141,7 +146,7 @@ def test_wrong_use(use, code, says, place, nobody):
         assert theirs not in done.stderr
     if 'usage:' not in done.stderr:  # argparse's own come with it
         assert done.stderr.count('\n') == 1 and (line.startswith('error: ') or ' cannot be read: ' in line)
-    assert {p: p.stat().st_mtime_ns for p in place.rglob('*') if '__pycache__' not in p.parts} == before
+    assert files_of(place) == before
 
 
 def test_as_a_process(place):

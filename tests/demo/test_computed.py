@@ -37,6 +37,7 @@ FORMS = {  # name: arguments, and what the first two blocks are
     'res2net50_custom_paddle': ({'first_block': 'paddle'}, ('hierarchical', 'hierarchical')),
     'res2net_parallel_conv': ({'first_block': 'parallel_conv'}, ('parallel_conv', 'hierarchical')),
     'res2net_conv1': ({'stride_position': 'conv1'}, ('hierarchical', 'hierarchical')),
+    'res2net_unpooled': ({'first_block': 'strided_pool'}, ('unpooled', 'hierarchical')),
     'res2net_plain': ({'scale': 1, 'base_width': 64}, ('plain', 'plain')),
     'res2net_se': ({'attn_layer': 'se', 'attn_position': 'split', 'cardinality': 2}, ('parallel', 'hierarchical')),
 }
@@ -143,7 +144,7 @@ def test_facts_and_diagram_of_every_form(form):
         assert all(f': {side} px' in text for side in block.sides)
         added = max(block.scale - 2, 0) if block.form == 'hierarchical' else 0
         assert len(svg.findall('circle')) == added + 1  # and the shortcut's
-        assert text.count('3 x 3') == (block.scale - (block.form == 'hierarchical'))
+        assert text.count('3 x 3') == (block.scale - (block.form in ('hierarchical', 'unpooled')))
         assert ('c = 2' in text) == (block.cardinality == 2)
 
 

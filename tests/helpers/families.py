@@ -1,5 +1,6 @@
 """One small model of every family, for the tests of what a model can do."""
 import timm
+from torch import nn
 
 import timm_res2net  # noqa: F401  registers the variants
 
@@ -29,3 +30,14 @@ DLAS = [name for name in FAMILIES if name.startswith('dla')]
 def make(family, **kwargs):
     variant, args = FAMILIES[family]
     return timm.create_model(variant, **{**args, **kwargs})
+
+
+def calls_of_activations(model, x):
+    """Name of each ReLU of a model, or of a block -> how often it is called in one pass."""
+    calls = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ReLU):
+            calls[name] = 0
+            module.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    model(x)
+    return calls

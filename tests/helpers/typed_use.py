@@ -23,7 +23,9 @@ assert_type(deploy.fold(model), torch.nn.Module)
 assert_type(deploy.load('model.pt2')(torch.zeros(1, 3, 224, 224)), torch.Tensor)
 assert_type(insight.receptive_fields(model), List[insight.Layer])
 assert_type(insight.class_activation_maps(model, torch.zeros(1, 3, 224, 224)), torch.Tensor)
-assert_type(timm_res2net.Res2Net(layers=[3, 4, 6, 3], attn_layer='se'), timm_res2net.Res2Net)
+assert_type(timm_res2net.Res2Net(layers=[3, 4, 6, 3], attn_layer='se', device='meta'), timm_res2net.Res2Net)
+timm_res2net.Res2NetCifar(channels=(16, 32, 64), act_layer=torch.nn.SiLU, dtype=torch.bfloat16)
+timm_res2net.Res2NetDla(levels=(1, 1, 1, 1, 1, 1), base_width=14.5)
 
 # mistakes that a type checker must find: each of these lines is an error
 timm_res2net.load_checkpoint(3)  # error
@@ -32,5 +34,9 @@ timm_res2net.push_to_hub(model, 'USER/NAME', licence='mit')  # error
 timm_res2net.from_hub('USER/NAME', revision=3)  # error
 timm_res2net.save_folder('model', 'folder')  # error
 timm_res2net.Res2Net.Arguments(scale='4')  # error
+timm_res2net.Res2Net(scale='4')  # error
+timm_res2net.Res2Net(scal=4)  # error
+timm_res2net.Res2NetCifar(depth=50)  # error
+timm_res2net.Res2NetDla(levels=3)  # error
 timm_res2net.HierarchicalSplit()  # error
 deploy.prepack('model')  # error

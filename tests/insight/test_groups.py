@@ -75,6 +75,8 @@ def test_what_is_no_block(model):
 def test_a_pass_that_fails_leaves_no_hooks(model):
     with pytest.raises(RuntimeError):
         group_activations(model, torch.rand(1, 7, 32, 32))
+    with pytest.raises(ValueError, match='is a Sequential'):
+        group_activations(model, torch.rand(1, 3, 32, 32), ['layer1.0', 'layer1'])
     assert not any(m._forward_pre_hooks for m in model.modules())
 
 

@@ -1,6 +1,7 @@
 """The residual blocks: forms of a stage's first block, attention, anti-aliasing, drops, initialization."""
 from functools import partial
 
+import families
 import literal
 import pytest
 import torch
@@ -188,12 +189,7 @@ def test_zero_init_of_a_norm_without_weight_is_left_out():
 @pytest.mark.parametrize('block', [
     make_block(stride=2), make_block(stride_position='conv1', stride=2), Res2NetDlaBottleneck(32, 32, base_width=32)])
 def test_every_activation_is_used_once(block):
-    calls = {}
-    for name, module in block.named_modules():
-        if isinstance(module, nn.ReLU):
-            calls[name] = 0
-            module.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
-    block(torch.randn(2, 32, 8, 8))
+    calls = families.calls_of_activations(block, torch.randn(2, 32, 8, 8))
     assert set(calls.values()) == {1}
     assert len(calls) == 2 + len(block.convs)
 

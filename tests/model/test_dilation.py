@@ -155,6 +155,22 @@ def test_dilated_networks_do_what_others_do(family):
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in model.parameters())
 
 
+@torch.no_grad()
+def test_an_image_too_small_to_be_dilated_is_refused():
+    """The last stage's shortcut is pooled, dilated by 2, on a map of an eighth of the image."""
+    model = Res2Net(**SMALL, avg_down=True, output_stride=8, exact_dilation=True).eval()
+    with pytest.raises(ValueError, match='a map of 1 x 2 is smaller than .*, 2: give images of at least 2 times'):
+        model(torch.zeros(1, 3, 8, 16))
+    assert model(torch.zeros(1, 3, 9, 16)).shape == (1, 64)
+    small, odd = torch.zeros(1, 1, 2, 2), torch.arange(9.).reshape(1, 1, 3, 3)
+    layer = Dilated(nn.AvgPool2d(1), 3)
+    assert torch.equal(layer(odd), odd)
+    for traced in (layer, torch.jit.trace(layer, odd), torch.compile(layer, backend='eager')):
+        assert torch.equal(traced(odd), odd)
+    with pytest.raises(ValueError, match='a map of 2 x 2 is smaller'):
+        layer(small)
+
+
 def test_features_of_a_dilated_extractor():
     for name, more in (('test_res2net_custom', dict(exact_dilation=True)), ('dla60_res2net_custom', {})):
         model = timm.create_model(name, features_only=True, output_stride=8, device='meta', **more)

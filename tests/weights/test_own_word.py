@@ -5,6 +5,7 @@ import json
 import pytest
 import timm
 import torch
+from literal import randomize
 from timm.utils import CheckpointSaver
 
 import timm_res2net
@@ -25,19 +26,6 @@ def trained(folder, model, arch, **args):
     return folder / 'last.pth.tar'
 
 
-def randomized(model):
-    """Weights under which every difference shows: no norm is zero, nothing is negligible."""
-    generator = torch.Generator().manual_seed(0)
-    for name, value in model.state_dict().items():
-        if value.ndim > 1:
-            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
-        elif value.is_floating_point():
-            value.uniform_(0.5, 1, generator=generator)
-            if name.endswith(('bias', 'running_mean')):
-                value.sub_(0.75)
-    return model.eval()
-
-
 def files(model, name, folder, **arguments):
     """The same network as a folder of timm's, as a training checkpoint of timm's, and as weights alone."""
     timm.models.save_for_hf(model, folder / 'folder', model_args=arguments)
@@ -55,7 +43,7 @@ def relative_error(a, b, size=64):
 
 def follow(name, folder, **arguments):
     """What comes of each kind of file: 'equal', 'refused' or what was assumed."""
-    theirs = randomized(timm.create_model(name, num_classes=3, **arguments))
+    theirs = randomize(timm.create_model(name, num_classes=3, **arguments))
     ends, infos = {}, {}
     for kind, path in files(theirs, name, folder, **arguments).items():
         try:
@@ -101,7 +89,7 @@ def test_a_network_of_timms_is_what_its_file_says(name, arguments, end, tmp_path
     dict(first_block='paddle'), dict(stride_position='conv1'), dict(act_layer='silu'), dict(aa_layer='blur'),
     dict(output_stride=8), dict(output_stride=16, exact_dilation=True), dict(global_pool='max')])
 def test_what_a_file_says_is_taken_and_never_put_into_another_network(arguments, tmp_path):
-    model = randomized(timm.create_model('res2net_custom', **TINY, **arguments))
+    model = randomize(timm.create_model('res2net_custom', **TINY, **arguments))
     ours = timm_res2net.save_folder(model, tmp_path / 'ours')
     others = dict(trained=trained(tmp_path, model, 'res2net_custom', model_kwargs={**TINY, **arguments}), ours=ours)
     plain = timm.create_model('res2net_custom', **TINY)
@@ -125,7 +113,7 @@ def test_what_a_file_says_is_taken_and_never_put_into_another_network(arguments,
 
 
 def test_strided_weights_may_be_used_dilated(tmp_path):
-    model = randomized(timm.create_model('res2net_custom', **TINY))
+    model = randomize(timm.create_model('res2net_custom', **TINY))
     folder = timm_res2net.save_folder(model, tmp_path / 'ours')
     dilated = load_checkpoint(folder, timm.create_model('res2net_custom', **TINY, output_stride=8, exact_dilation=True))
     x = torch.randn(1, 3, 64, 64)

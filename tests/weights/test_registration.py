@@ -14,6 +14,8 @@ from timm.layers import GroupNorm, SEModule
 from torch import nn
 
 import timm_res2net
+from timm_res2net import Res2Net
+from timm_res2net.model.variants import VARIANTS
 
 
 def shapes(model):
@@ -48,6 +50,19 @@ def test_a_taken_name_still_warns():
             't.register_variant("res2net_custom", t.Variant(t.Res2Net, dict(scale=8), "Mine"))')
     result = run(code)
     assert result.returncode != 0 and 'res2net_custom' in result.stderr and 'Warning' in result.stderr
+
+
+@pytest.mark.parametrize('arguments, error', [
+    (dict(scal=8), "TypeError: mine: Res2Net got an unknown argument scal=8"),
+    (dict(scale='8'), "TypeError: mine: scale='8' must be an integer"),
+    (dict(depth=51), 'ValueError: mine: depth=51 is not supported'),
+], ids=str)
+def test_a_row_that_makes_no_network_is_named_and_not_kept(arguments, error):
+    """As it would be in the table of the package, whose rows are registered by the same function."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        timm_res2net.register_variant('mine', timm_res2net.Variant(Res2Net, arguments, 'Mine'))
+    assert f'{caught.type.__name__}: {caught.value}'.startswith(error)
+    assert 'mine' not in VARIANTS and not timm.is_model('mine')
 
 
 @pytest.mark.parametrize('family', families.FAMILIES)

@@ -70,12 +70,10 @@ def disable(folder: Optional[Path] = None) -> bool:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('action', choices=('enable', 'disable', 'status'))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it, and say what is the case now."""
     try:
         if args.action == 'enable':
             print(f'enabled by {enable()}: it counts for every process started from now on')

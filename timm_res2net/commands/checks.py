@@ -1,12 +1,10 @@
 """What commands refuse at the start, since it would fail at the end; pictures that are written whole or not at all."""
 import argparse
 import importlib.util
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from .command_line import Refusal, free_output
+from .command_line import Refusal, free_output, whole_file
 
 
 def needs(what: str, extra: str, *modules: str) -> None:
@@ -32,8 +30,6 @@ def check_picture(option: str, path: Path) -> None:
 
 
 def save_picture(figure: Any, path: Path) -> None:
-    """Write matplotlib's figure; an interrupted one leaves no file."""
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.absolute().parent) as scratch:
-        part = Path(scratch) / path.name
+    """Write matplotlib's figure, whole or not at all."""
+    with whole_file(path) as part:
         figure.savefig(part)
-        os.replace(part, path)

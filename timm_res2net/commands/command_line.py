@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -143,9 +144,16 @@ def free_output(path: Union[str, Path], overwrite: bool = False, folder: bool = 
     return path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is complete or not there, also where it is interrupted."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write a file to that is complete or not there, also where it is interrupted."""
     with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.absolute().parent) as scratch:
         part = Path(scratch) / path.name
-        part.write_text(text, encoding='utf-8')
+        yield part
         os.replace(part, path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write text, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding='utf-8')

@@ -34,7 +34,6 @@ CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the diffe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('checkpoint', metavar='IN', help='checkpoint file or folder, or NAME.TAG')
     parser.add_argument('folder', metavar='OUT', help='folder to write, or file with --to')
     parser.add_argument('--variant', '--name', metavar='NAME', help='registered variant, if not the one recognised')
@@ -51,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and check."""
     from ..weights import save_as, save_folder
     if args.to and (args.as_timm or args.class_names):
         left_out = '--as-timm' if args.as_timm else '--class-names'

@@ -22,7 +22,6 @@ LOCAL = ('127.0.0.1', 'localhost', '::1')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('--model', dest='models', action='append', metavar='NAME',
                         help=f'to show; twice for two side by side ({SHIPPED})')
     parser.add_argument('--port', type=int, metavar='N', help='of the page (7860, or the next that is free)')
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve it, or write it."""
     models = args.models or [SHIPPED]
     if len(models) > 2:
         raise Refusal(f'--model is there {len(models)} times, the page has room for two')

@@ -16,7 +16,6 @@ PAGES = Path(__file__).resolve().parents[1] / 'docs'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('page', nargs='?', metavar='PAGE', help='its name; all are listed without it')
     parser.add_argument('--list', action='store_true', help='list the pages, one name a line')
     parser.add_argument('--json', action='store_true', help='list them as JSON, name -> title')
@@ -34,7 +33,6 @@ def title(path: Path) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List or print."""
     there = pages()
     if args.page is None or args.list or args.json:
         if args.page is not None:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         raise Refusal(f'--image-size {args.image_size} must be at least 1')
     from .classify import gather
     images = gather(args.images)
-    from ..insight.layers import find_layer
+    from ..insight import find_layer
     from .models import class_names, load_model
     models = {name: load_model(name) for name in args.models}
     targets = {}

@@ -14,7 +14,6 @@ EXAMPLE = 'timm-res2net inspect Res2Net50_vd_26w_4s_pretrained.pdparams'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('checkpoint', metavar='FILE', help='checkpoint file or folder')
     parser.add_argument('--no-ema', action='store_true', help='look at the plain weights of a training checkpoint')
     add_entry_and_prefix(parser)
@@ -22,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Say it."""
     from ..weights import inspect_checkpoint
     info = inspect_checkpoint(args.checkpoint, use_ema=not args.no_ema, prefix=args.prefix, entry=args.entry)
     if args.json:

@@ -18,7 +18,6 @@ PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'variants.md'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('pattern', nargs='?', default='*', metavar='GLOB',
                         help="names to list, such as '*50*' or '*.cifar100' (quoted, or the shell takes it)")
     parser.add_argument('--pretrained', action='store_true', help='only those with weights')
@@ -28,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List them."""
     if args.max_parameters is not None and not args.max_parameters > 0:
         raise Refusal(f'--max-parameters {args.max_parameters:g} must be above 0, it counts millions')
     found = select(args)

@@ -29,8 +29,8 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
 
     Args:
         name: One of `NAMES`, or an exported file.
-        pretrained: Load the weights of a registered name; where it has none, stderr says that they are random. A file
-            always gives its weights.
+        pretrained: Load the weights of a registered name; where it has none, or is NAME.untrained, stderr says that
+            they are random. A file always gives its weights.
         exported: The command takes exported files.
         **kwargs: Arguments of the network, which win over what the name or the file says.
 
@@ -99,10 +99,13 @@ def _load_exported(name: str, exported: bool, kwargs: Any) -> deploy.Deployed:
 
 def _create(name: str, pretrained: bool, kwargs: Any) -> Any:
     """timm's model; says so where weights are random that are meant to be trained."""
-    if pretrained and ':' not in name and not is_model_pretrained(name):
-        warn(f'{name} has no trained weights: they are random, and so is what it says')
-        pretrained = False
-    cfg: Any = None if ':' in name else timm.get_pretrained_cfg(name)
+    cfg: Any = None
+    if ':' not in name:
+        if pretrained and not is_model_pretrained(name):
+            warn(f'{name} has no trained weights: they are random, and so is what it says')
+            pretrained = False
+        name = name.removesuffix('.untrained')  # a tag that timm knows of networks without any weights alone
+        cfg = timm.get_pretrained_cfg(name)
     repo = cfg.hf_hub_id or name if cfg else name.partition(':')[2].partition('@')[0]
     try:
         with hub_errors(repo):

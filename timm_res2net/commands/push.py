@@ -32,7 +32,6 @@ DATA_KEYS = ('mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='file or folder')
     parser.add_argument('repo_id', metavar='REPO', help='USER/NAME, or NAME for the user who is logged in')
     parser.add_argument('--model', help='variant, where the checkpoint does not tell or to replace what it tells')
@@ -57,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Push, or write what would be pushed."""
     check_target(args)
     from ..hub import push_to_hub
     checkpoint = read(args.checkpoint, args.use_ema)
@@ -162,8 +160,9 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
     if not told:
         raise Refusal('The checkpoint does not tell its architecture, add --model.')
     if told.startswith('hf-hub:'):  # trained from there: its network and preprocessing, but own classes
-        with hub_errors(told[len('hf-hub:'):]), time_limit(told[len('hf-hub:'):], timeout):
-            cfg, told, base = load_model_config_from_hf(told[len('hf-hub:'):])
+        repo = told.removeprefix('hf-hub:')
+        with hub_errors(repo), time_limit(repo, timeout):
+            cfg, told, base = load_model_config_from_hf(repo)
         cfg = {k: v for k, v in read_config({'pretrained_cfg': cfg}).items() if k not in OF_THE_WEIGHTS}
         checkpoint = dataclasses.replace(
             checkpoint, architecture=told, model_args={**(base or {}), **checkpoint.model_args}, cfg=cfg)

@@ -38,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     _check(args)
-    from ..insight import effective_receptive_field, receptive_fields, side_of_share, table
-    from ..insight.layers import find_layer
+    from ..insight import effective_receptive_field, find_layer, receptive_fields, side_of_share, table
     from .models import key_values, load_model
     kwargs = key_values(args.model_kwargs)
     fields: Dict[str, List[Layer]] = {}

@@ -19,7 +19,6 @@ RECIPES = Path(__file__).resolve().parents[1] / 'docs' / 'recipes'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
     parser.add_argument('name', nargs='?', metavar='NAME', help='of the recipe; all are listed without it')
     parser.add_argument('--output', type=Path, metavar='FILE', help='write it there instead of printing it')
     parser.add_argument('--overwrite', action='store_true', help='replace FILE if it exists')
@@ -38,7 +37,6 @@ def words(path: Path) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List, print or write."""
     there = recipes()
     if args.name is None:
         if args.output is not None:

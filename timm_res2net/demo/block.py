@@ -6,6 +6,8 @@ import torch
 
 from ..deploy.preprocessing import normalise
 from ..insight import group_activations, split_blocks
+from ..insight.groups import paper_order
+from ..model.blocks import Res2NetBlock
 from .photo import Photo
 from .subject import COMPUTING, Subject
 
@@ -15,8 +17,8 @@ class Block:
     """The facts of a block, for its diagram.
 
     Attributes:
-        form: 'hierarchical', 'parallel' (no additions, y_1 pooled), 'parallel_conv' (no additions, all convolved) or
-            'plain' (scale 1).
+        form: 'hierarchical', 'parallel' (no additions, y_1 pooled), 'unpooled' (no additions, y_1 as it is),
+            'parallel_conv' (no additions, all convolved) or 'plain' (scale 1).
         attention: Class of the attention layer, '' without one.
         attends: Where it acts: 'split' or 'output'.
         shortcut: What the shortcut is, in words.
@@ -41,15 +43,12 @@ class Block:
 def describe(subject: Subject, name: str) -> Block:
     """The facts of one of `subject.blocks`."""
     block = split_blocks(subject.model)[name]
-    groups = subject.layer(name).groups
-    field = subject.layer(name).field
-    places = [layer.name for layer in subject.layers]
+    layer = subject.layer(name)
+    places = [one.name for one in subject.layers]
     before = subject.layers[places.index(name) - 1].field.jump
     attention = block.se if block.split_attn is None else block.split_attn
-    stride = field.jump // before
+    stride = layer.field.jump // before
     in_split = block.convs[0].stride[0] > 1 or not isinstance(block.aa, torch.nn.Identity)  # type: ignore[index]
-    form = 'hierarchical' if not block.parallel else 'parallel' if block.keep_last else 'parallel_conv'
-    form = form if block.scale > 1 else 'plain'
     return Block(
         name=name,
         inputs=block.conv1.in_channels,
@@ -58,13 +57,23 @@ def describe(subject: Subject, name: str) -> Block:
         outputs=block.conv3.out_channels,
         cardinality=block.convs[0].groups,  # type: ignore[arg-type]
         stride=stride,
-        form=form,
+        form=_form(block),
         attention='' if attention is None else type(attention).__name__,
         attends='split' if block.split_attn is not None else 'output',
         shortcut='projection' if getattr(block, 'downsample', None) is not None else 'identity',
         strided='' if stride == 1 else 'split' if in_split else 'conv1',
-        sides=tuple(g.field.largest for g in groups[-1:] + groups[:-1]),
+        sides=tuple(g.field.largest for g in paper_order(layer.groups)),
     )
+
+
+def _form(block: Res2NetBlock) -> str:
+    if block.scale == 1:
+        return 'plain'
+    if not block.parallel:
+        return 'hierarchical'
+    if not block.keep_last:
+        return 'parallel_conv'
+    return 'unpooled' if isinstance(block.pool, torch.nn.Identity) else 'parallel'
 
 
 def group_maps(

@@ -30,6 +30,7 @@ def describe_in_words(block: Block) -> str:
     added = {
         'hierarchical': 'each but the first convolved, from the third on after adding the one before',
         'parallel': 'each but the first convolved alone, the first pooled',
+        'unpooled': 'each but the first convolved alone',
         'parallel_conv': 'each convolved alone',
         'plain': ''}[block.form]
     split = f'{block.scale} groups of {block.width} channels, {added}' if block.scale > 1 else (

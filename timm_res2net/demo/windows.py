@@ -5,6 +5,7 @@ import torch
 
 from ..deploy.preprocessing import normalise
 from ..insight import Group, gradient_field, group_activations, side_of_share
+from ..insight.groups import paper_order
 from .photo import Photo
 from .subject import COMPUTING, Subject
 
@@ -56,12 +57,8 @@ def windows(
         activations = group_activations(subject.model, images, names)
         return {name: [
             _seen(i, group, subject.layer(name).field.jump, out, images, at) for i, (group, out) in enumerate(zip(
-                _paper_order(subject.layer(name).groups), activations[name], strict=True), 1)]
+                paper_order(subject.layer(name).groups), activations[name], strict=True), 1)]
             for name in names}
-
-
-def _paper_order(groups: Tuple[Group, ...]) -> Tuple[Group, ...]:
-    return groups[-1:] + groups[:-1]
 
 
 def _seen(

@@ -1,8 +1,8 @@
 """What a network sees and costs: receptive fields, class activation maps, parameters and multiply-accumulates."""
 from .activation_maps import class_activation_maps, heat_inside
 from .cost import cost
+from .find_layer import find_layer
 from .groups import group_activations, split_blocks
-from .layers import find_layer
 from .receptive_fields import (
     Field,
     Group,

@@ -9,7 +9,7 @@ import torch
 from timm.layers import to_2tuple
 from torch import nn
 
-from .layers import find_layer
+from .find_layer import find_layer
 
 METHODS = {
     'gradcam': 'GradCAM', 'gradcam++': 'GradCAMPlusPlus', 'layercam': 'LayerCAM', 'eigencam': 'EigenCAM',

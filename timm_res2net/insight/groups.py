@@ -1,11 +1,18 @@
 """What the groups of a hierarchical split answer: the feature maps y_1 .. y_s of the paper's equation 1."""
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, TypeVar
 
 import torch
 from torch import nn
 
 from ..model.blocks import Res2NetBlock
-from .layers import find_layer
+from .find_layer import find_layer
+
+T = TypeVar('T')
+
+
+def paper_order(groups: Sequence[T]) -> List[T]:
+    """Something of each group of a split, y_1 first: published weights have the group that is not convolved last."""
+    return [*groups[-1:], *groups[:-1]]
 
 
 def split_blocks(model: nn.Module) -> Dict[str, Res2NetBlock]:
@@ -33,21 +40,17 @@ def group_activations(
     modules = split_blocks(model) if blocks is None else {name: find_layer(model, name) for name in blocks}
     seen: Dict[str, torch.Tensor] = {}
     handles = []
-    for name, block in modules.items():
-        if not isinstance(block, Res2NetBlock):
-            raise ValueError(f'blocks: {name!r} is a {type(block).__name__}, choose from '
-                             f'{", ".join(split_blocks(model)) or "nothing, the model has none"}.')
-        # what stands behind the concatenation; attention before conv3 would change the groups
-        behind = block.conv3 if block.split_attn is None else block.split_attn
-        handles.append(behind.register_forward_pre_hook(
-            lambda _, args, name=name: seen.__setitem__(name, args[0])))
     try:
+        for name, block in modules.items():
+            if not isinstance(block, Res2NetBlock):
+                raise ValueError(f'blocks: {name!r} is a {type(block).__name__}, choose from '
+                                 f'{", ".join(split_blocks(model)) or "nothing, the model has none"}.')
+            # what stands behind the concatenation; attention before conv3 would change the groups
+            behind = block.conv3 if block.split_attn is None else block.split_attn
+            handles.append(behind.register_forward_pre_hook(
+                lambda _, args, name=name: seen.__setitem__(name, args[0])))
         model(images)
     finally:
         for handle in handles:
             handle.remove()
-    found = {}
-    for name, block in modules.items():
-        groups = list(seen[name].split(block.width, 1))
-        found[name] = groups[-1:] + groups[:-1]
-    return found
+    return {name: paper_order(seen[name].split(block.width, 1)) for name, block in modules.items()}

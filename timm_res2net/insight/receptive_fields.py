@@ -24,7 +24,7 @@ from ..model.cifar import Res2NetCifar
 from ..model.dilation import Dilated
 from ..model.dla import Res2NetDla
 from ..model.networks import Res2Net
-from .layers import find_layer
+from .find_layer import find_layer
 
 Window = Tuple[int, int]  # pixels before and after the centre
 

@@ -7,7 +7,7 @@ reads it. `tests/model/test_block_arguments.py` follows every argument, and ever
 """
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Type, TypeVar
+from typing import Any, Callable, Concatenate, Dict, Mapping, Optional, ParamSpec, Type, TypeVar
 
 from timm.layers import LayerType
 
@@ -53,7 +53,7 @@ def with_default(kind: Type[Any], name: str, default: Any) -> Any:
     return dataclasses.field(default=default, metadata=kind.__dataclass_fields__[name].metadata)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BlockArguments:
     """The arguments of a block beside its place in a network, checked; what may be given as None is settled afterwards.
 
@@ -116,3 +116,12 @@ def declared(kind: Type[Arguments], owner: str, given: Mapping[str, Any]) -> Arg
         if name not in names:
             raise TypeError(f'{owner} got an unknown argument {name}={value!r}; it takes {", ".join(names)}.')
     return kind(**given)
+
+
+Declared = ParamSpec('Declared')
+
+
+def takes(kind: Callable[Declared, BlockArguments]) -> Callable[
+        [Callable[..., None]], Callable[Concatenate[Any, Declared], None]]:
+    """Tell type checkers and editors that a constructor's `**arguments` are those of `kind`; it stays as it is."""
+    return lambda constructor: constructor

@@ -3,7 +3,7 @@
 Paper: `Res2Net: A New Multi-scale Backbone Architecture` - https://arxiv.org/abs/1904.01169, section 4.3.
 """
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple, Union
 
 import torch
 from timm.layers import create_classifier
@@ -13,14 +13,14 @@ from timm.models.resnet import ResNet, make_blocks
 from torch import nn
 
 from .arguments import check_choice, check_int
-from .block_arguments import argument, declared, with_default
+from .block_arguments import argument, declared, takes, with_default
 from .blocks import Res2NetBottleneck
 from .dilation import trade_strides
 from .network_arguments import StageArguments
 from .networks import Network
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Res2NetCifarArguments(StageArguments):
     """The arguments of `Res2NetCifar`, checked; what may be given as None is settled afterwards."""
     base_width: float = with_default(StageArguments, 'base_width', 24)
@@ -28,8 +28,8 @@ class Res2NetCifarArguments(StageArguments):
     num_classes: int = with_default(StageArguments, 'num_classes', 100)
     output_stride: int = argument(
         None, '4, 2 or 1 times `stem_stride`, by default 4 times.', in_weights=False)
-    layers: Tuple[int, ...] = with_default(StageArguments, 'layers', (3, 3, 3))
-    channels: Tuple[int, ...] = with_default(StageArguments, 'channels', (64, 128, 256))
+    layers: Sequence[int] = with_default(StageArguments, 'layers', (3, 3, 3))
+    channels: Sequence[int] = with_default(StageArguments, 'channels', (64, 128, 256))
     stem_width: int = argument(64, 'Channels of the 3x3 stem.', in_weights=True)
     stem_stride: int = argument(1, 'Stride of the 3x3 stem.', in_weights=False)
 
@@ -56,6 +56,7 @@ class Res2NetCifar(Network, ResNet):
         layer2: nn.Module
         layer3: nn.Module
 
+    @takes(Res2NetCifarArguments)
     def __init__(self, device=None, dtype=None, **arguments: Any) -> None:
         """
         Args:

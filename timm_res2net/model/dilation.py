@@ -25,7 +25,7 @@ class Dilated(nn.Module):
 
     Attributes:
         layer: Keeps the resolution of any map.
-        dilation: At most H and W.
+        dilation: At most H and W; a smaller map is a ValueError.
     """
 
     def __init__(self, layer: nn.Module, dilation: int) -> None:
@@ -35,11 +35,24 @@ class Dilated(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         d = self.dilation
+        if not torch.jit.is_scripting():
+            _check_size(x, d)
         rows = []
         for i in range(d):
             columns = [self.layer(x[:, :, i::d, j::d]) for j in range(d)]
             rows.append(_interleave(columns, 3, x.shape[3]))
         return _interleave(rows, 2, x.shape[2])
+
+
+def _check_size(x: torch.Tensor, dilation: int) -> None:
+    """Refuse a map of which some of the interleaved ones would have nothing; what is traced has no size to ask for."""
+    if isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return
+    height, width = x.shape[2:]
+    if min(height, width) < dilation:
+        raise ValueError(
+            f'a map of {height} x {width} is smaller than the dilation of a pool or blur on it, {dilation}: give '
+            f'images of at least {dilation} times the output_stride in height and width, or choose a larger one.')
 
 
 def _interleave(maps: List[torch.Tensor], dim: int, size: int) -> torch.Tensor:

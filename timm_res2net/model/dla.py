@@ -4,27 +4,27 @@ Papers: Res2Net https://arxiv.org/abs/1904.01169 (table 2), Deep Layer Aggregati
 """
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Tuple
+from typing import Any, Sequence
 
 import torch
 from timm.models.dla import DLA
 
 from .arguments import check_bool, check_choice, check_ints
-from .block_arguments import argument, declared, with_default
+from .block_arguments import argument, declared, takes, with_default
 from .blocks import Res2NetDlaBottleneck
 from .dilation import trade_strides
 from .network_arguments import NetworkArguments
 from .networks import Network
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Res2NetDlaArguments(NetworkArguments):
     """The arguments of `Res2NetDla`, checked."""
     base_width: float = with_default(NetworkArguments, 'base_width', 28)
-    levels: Tuple[int, ...] = argument(
+    levels: Sequence[int] = argument(
         (1, 1, 1, 2, 3, 1), 'Depth of each of the six levels: convolutions in the first two, tree depth in the others.',
         in_weights=True)
-    channels: Tuple[int, ...] = argument(
+    channels: Sequence[int] = argument(
         (16, 32, 128, 256, 512, 1024), 'Output channels of each level.', in_weights=True)
     shortcut_root: bool = argument(False, 'Residual connection in the aggregation nodes.', in_weights=False)
 
@@ -48,6 +48,7 @@ class Res2NetDla(Network, DLA):
     Arguments = Res2NetDlaArguments
     out_indices = (1, 2, 3, 4, 5)  # as timm's DLA: the map at stride 1 is rarely wanted
 
+    @takes(Res2NetDlaArguments)
     def __init__(self, device=None, dtype=None, **arguments: Any) -> None:
         """
         Args:
@@ -58,8 +59,8 @@ class Res2NetDla(Network, DLA):
         """
         args = declared(self.Arguments, 'Res2NetDla', arguments)
         super().__init__(
-            levels=args.levels,
-            channels=args.channels,
+            levels=tuple(args.levels),
+            channels=tuple(args.channels),
             num_classes=args.num_classes,
             in_chans=args.in_chans,
             global_pool=args.global_pool,

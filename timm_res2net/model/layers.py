@@ -13,19 +13,21 @@ from torch import nn
 from .arguments import check_real
 
 # the names that timm's `create_aa` takes
-AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': partial(BlurPool2d, pad_mode='constant')}
+_AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': partial(BlurPool2d, pad_mode='constant')}
+
+
+def _get_aa_layer(value: Any) -> Any:
+    return _AA_LAYERS[value.lower()] if isinstance(value, str) else value
+
+
 FACTORIES: Dict[str, Tuple[Callable, Tuple[str, ...]]] = {  # timm's factory, the names that `layer_name` knows
     'act_layer': (get_act_layer, ('relu', 'relu6', 'leaky_relu', 'prelu', 'silu', 'gelu', 'elu', 'celu', 'selu', 'mish',
                                   'hard_swish', 'hard_sigmoid', 'hard_mish', 'sigmoid', 'tanh', 'identity')),
     'norm_layer': (get_norm_layer, ('batchnorm2d', 'groupnorm', 'groupnorm1', 'layernorm2d', 'rmsnorm2d',
                                     'frozenbatchnorm2d')),
     'attn_layer': (get_attn, ('se', 'ese', 'eca', 'ceca', 'ge', 'gc', 'cbam', 'lcbam', 'nl')),
-    'aa_layer': (AA_LAYERS.get, ('blur', 'avg')),
+    'aa_layer': (_get_aa_layer, ('blur', 'avg')),
 }
-
-
-def _get_aa_layer(value: Any) -> Any:
-    return AA_LAYERS[value.lower()] if isinstance(value, str) else value
 
 
 def resolve_layer(name: str, value: Any) -> Any:
@@ -35,7 +37,6 @@ def resolve_layer(name: str, value: Any) -> Any:
         name: `act_layer`, `norm_layer`, `aa_layer` or `attn_layer`.
         value: A name known to timm, a class, a partial or, for the last two, None.
     """
-    getter = dict(act_layer=get_act_layer, norm_layer=get_norm_layer, aa_layer=_get_aa_layer, attn_layer=get_attn)[name]
     if isinstance(value, type):
         known = issubclass(value, nn.Module)
     else:
@@ -47,7 +48,7 @@ def resolve_layer(name: str, value: Any) -> Any:
     if callable(value):
         return value
     try:
-        layer = getter(value or None)
+        layer = FACTORIES[name][0](value or None)
     except (KeyError, AssertionError, ValueError):
         raise ValueError(f'{name}={value!r} is not a layer that timm knows by name.') from None
     if layer is None and name in ('act_layer', 'norm_layer'):
@@ -116,8 +117,6 @@ def create_attention(attn_layer: Any, channels: int, rd_ratio: Optional[float] =
     """
     layer = resolve_layer('attn_layer', attn_layer)
     if layer is None:
-        if rd_ratio is not None:
-            raise ValueError(f"rd_ratio={rd_ratio!r} has no effect without an attn_layer, add attn_layer='se'.")
         return None
     if rd_ratio is not None:
         check_real('rd_ratio', rd_ratio, 0)

@@ -1,7 +1,7 @@
 """The arguments of networks, declared like those of blocks and beside them."""
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
 
 from timm.layers import LayerType
 
@@ -12,7 +12,7 @@ from .layers import check_norm, create_act, create_norm, resolve_layer
 _POOLS = ('avg', 'max', 'avgmax', 'catavgmax', 'fast', 'fastavg', 'fastmax', 'fastavgmax', 'fastcatavgmax', '')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkArguments(BlockArguments):
     """What every network takes."""
     num_classes: int = argument(1000, 'Classes, 0 for pooled features.', in_weights=True)
@@ -22,6 +22,9 @@ class NetworkArguments(BlockArguments):
     global_pool: str = argument(
         'avg', "`'avg'`, `'max'`, `'avgmax'`, `'catavgmax'` or, with `num_classes=0`, `''`.", in_weights=False)
     drop_rate: float = argument(0., 'Dropout before the classifier.', in_weights=False)
+    if TYPE_CHECKING:  # what constructors of networks take beside them, see `takes`
+        device: Any = None
+        dtype: Any = None
 
     def check_head(self, pool_free: bool = False) -> None:
         """Check classifier and input; `pool_free`: the classifier can do without a pool."""
@@ -34,11 +37,11 @@ class NetworkArguments(BlockArguments):
         check_real('drop_rate', self.drop_rate, 0, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageArguments(NetworkArguments):
     """What the networks of ResNet's form take; the number of stages is that of the default `channels`."""
-    layers: Tuple[int, ...] = argument(None, 'Blocks of each stage.', in_weights=True)
-    channels: Tuple[int, ...] = argument(
+    layers: Sequence[int] = argument(None, 'Blocks of each stage.', in_weights=True)
+    channels: Sequence[int] = argument(
         (64, 128, 256, 512), 'Planes of each stage; its output has four times as many channels.', in_weights=True)
     exact_dilation: bool = argument(
         False, 'With `output_stride`, dilate pools and anti-aliasing too: the new map then holds the old one, which '

@@ -9,7 +9,7 @@ from timm.models.resnet import ResNet
 from torch import nn
 
 from .arguments import check_bool, check_choice, check_int
-from .block_arguments import argument, declared
+from .block_arguments import argument, declared, takes
 from .blocks import Res2NetBottleneck
 from .dilation import trade_strides
 from .fold import fold_norms
@@ -44,7 +44,7 @@ class Network(nn.Module):
         fold_norms(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Res2NetArguments(StageArguments):
     """The arguments of `Res2Net`, checked; what may be given as None is settled afterwards."""
     depth: Optional[int] = argument(
@@ -93,6 +93,7 @@ class Res2Net(Network, ResNet):
     out_indices = (0, 1, 2, 3, 4)
     block: ClassVar[Any] = Res2NetBottleneck  # timm's stages call it
 
+    @takes(Res2NetArguments)
     def __init__(self, device=None, dtype=None, **arguments: Any) -> None:
         """
         Args:

@@ -62,10 +62,7 @@ class Bottle2neck(_Block):
     ) -> None:
         """
         Args:
-            inplanes: Input channels.
-            planes: A quarter of the output channels.
-            stride: Stride of the block.
-            downsample: The shortcut's projection, None for the identity.
+            inplanes, planes, stride, downsample: As of `Res2NetBottleneck`.
             baseWidth: Channels of a group at 64 planes.
             scale: Groups of the split.
             stype: 'stage' for the first block of a stage, else 'normal'. As in the authors' file nothing is concluded

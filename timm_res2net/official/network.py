@@ -37,6 +37,7 @@ class OfficialNetwork(Res2Net):
         inplanes, baseWidth, scale: As in the authors' classes.
     """
     form: ClassVar[Dict[str, Any]] = {}  # arguments of ours that the class stands for
+    relu_in_place: ClassVar[bool] = True  # `relu` overwrites what came out of `bn1`
     child_names: ClassVar[Dict[str, str]] = {'act1': 'relu', 'global_pool': 'avgpool'}  # timm's name -> the authors'
 
     def __init__(
@@ -62,12 +63,13 @@ class OfficialNetwork(Res2Net):
         if not isinstance(getattr(block, 'expansion', None), int):
             raise TypeError(f'block={block!r} has no expansion, give Bottle2neck or a block with its arguments.')
         layers = check_ints('layers', layers, 4)
-        arguments = dict(
+        arguments: Dict[str, Any] = dict(
             self.form, layers=layers, base_width=baseWidth, scale=scale, **of_block, num_classes=num_classes)
         self.block = _Blocks(  # type: ignore[misc]  # for the next line alone
             block, layers, baseWidth=baseWidth, scale=scale, **of_block)
         super().__init__(zero_init_last=False, **arguments)
         del self.block
+        self.relu = nn.ReLU(self.relu_in_place)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.inplanes, self.baseWidth, self.scale = self.num_features, baseWidth, scale
         self.describe_as(FREE_FORM, **arguments)

@@ -1,11 +1,7 @@
 """The authors' res2net_v1b.py (v1b, timm's "d"): deep stem, average pool in the shortcut."""
-from typing import Any, Sequence
-
-from torch import nn
-
+from . import res2net
 from .blocks import Bottle2neck
 from .functions import AUTHORS, function
-from .network import OfficialNetwork
 
 __all__ = [
     'Bottle2neck', 'Res2Net', 'model_urls', 'res2net50_v1b', 'res2net50_v1b_26w_4s', 'res2net101_v1b',
@@ -17,21 +13,10 @@ model_urls = {
 }
 
 
-class Res2Net(OfficialNetwork):
+class Res2Net(res2net.Res2Net):
     """Res2Net v1b. Its `relu` leaves its input as it was, as there: what came out of `bn1` can still be used."""
     form = dict(stem_type='deep', stem_width=32, avg_down=True)
-
-    def __init__(
-            self,
-            block: Any,
-            layers: Sequence[int],
-            baseWidth: int = 26,
-            scale: int = 4,
-            num_classes: int = 1000,
-    ) -> None:
-        """See `OfficialNetwork`."""
-        super().__init__(block, layers, num_classes, baseWidth, scale)
-        self.relu = nn.ReLU()
+    relu_in_place = False
 
 
 res2net50_v1b = function('res2net50_v1b', Res2Net, Bottle2neck, 'res2net50d_custom.in1k')

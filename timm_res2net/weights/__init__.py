@@ -1,5 +1,5 @@
 """Any file <-> a model: the catalogue of weights, reading, recognising, loading and saving."""
-from . import checkpoint_path
+from . import timm_patch
 from .building import checkpoint_filter_fn
 from .catalogue import Weights, list_pretrained, provenance
 from .checkpoint import CheckpointError, CheckpointInfo
@@ -8,7 +8,7 @@ from .save_as import save_as
 from .saving import save_as_timm, save_folder
 from .timm_twin import timm_architecture, to_timm
 
-checkpoint_path.install()
+timm_patch.install()
 
 __all__ = [
     'CheckpointError', 'CheckpointInfo', 'Weights', 'checkpoint_filter_fn', 'inspect_checkpoint', 'list_pretrained',

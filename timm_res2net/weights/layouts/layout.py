@@ -8,9 +8,6 @@ from ..checkpoint import CheckpointError
 
 State = Dict[str, Tensor]
 
-# convolution and norm of a deep stem, under our names
-DEEP_STEM = (('conv1.0', 'conv1.1'), ('conv1.3', 'conv1.4'), ('conv1.6', 'bn1'))
-
 
 @dataclass(frozen=True)
 class Found:

@@ -15,16 +15,19 @@ def _pools(state: State, down: str) -> bool:
     return weight is not None and weight.ndim == 4
 
 
+def _shortcut(module: str, here: str, there: str, further: int) -> str:
+    """A module with the other name of its shortcut, whose layers stand `further` behind in stage 1."""
+    return re.sub(
+        rf'\A(layer(\d+)\.\d+)\.{here}\.(\d)\Z',
+        lambda m: f'{m[1]}.{there}.{int(m[3]) + further * (m[2] == "1")}', module)
+
+
 def _to_ours(found: Found) -> Renamed:
-    further = 1 if _pools(found.state, 'down_sample') else 0
+    further = int(_pools(found.state, 'down_sample'))
 
     def ours(name: str) -> str:
         module, _, entry = name.rpartition('.')
-        if module == 'classifier':
-            module = 'fc'
-        elif match := re.fullmatch(r'(layer(\d+)\.\d+)\.down_sample\.(\d)', module):
-            block, stage, place = match.groups()
-            module = f'{block}.downsample.{int(place) + (further if stage == "1" else 0)}'
+        module = 'fc' if module == 'classifier' else _shortcut(module, 'down_sample', 'downsample', further)
         return f'{module}.{_NORM.get(entry, entry)}'
 
     return Renamed(rename_entries(found.state, ours), implies=dict(first_block='parallel'))
@@ -33,17 +36,13 @@ def _to_ours(found: Found) -> Renamed:
 def from_ours(state: State) -> State:
     """Weights of one of our networks under their names, without the counters of norms."""
     norms = {k.removesuffix('.running_mean') for k in state if k.endswith('.running_mean')}
-    further = 1 if _pools(state, 'downsample') else 0
+    further = int(_pools(state, 'downsample'))
     entries = {new: old for old, new in _NORM.items()}
 
     def theirs(name: str) -> str:
         module, _, entry = name.rpartition('.')
         entry = entries[entry] if module in norms else entry
-        if module == 'fc':
-            module = 'classifier'
-        elif match := re.fullmatch(r'(layer(\d+)\.\d+)\.downsample\.(\d)', module):
-            block, stage, place = match.groups()
-            module = f'{block}.down_sample.{int(place) - (further if stage == "1" else 0)}'
+        module = 'classifier' if module == 'fc' else _shortcut(module, 'downsample', 'down_sample', -further)
         return f'{module}.{entry}'
 
     return rename_entries({k: v for k, v in state.items() if not k.endswith('.num_batches_tracked')}, theirs)
