@@ -7,12 +7,15 @@ from typing import Any, Dict, List, Tuple
 
 import torch
 
+_LONGEST = 2400  # characters of an error: a file may have names and values of megabytes
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used, with the file and the reason, in one line whatever the file holds."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        text = printable(message)
+        super().__init__(text if len(text) <= _LONGEST else f'{text[:_LONGEST - 600]} .. {text[-600:]}')
 
 
 def printable(text: str) -> str:
