@@ -159,11 +159,17 @@ def case(kind, seed, number, folder):
     return KINDS[kind](random.Random(f'{kind} {seed} {number}'), folder)
 
 
-def run(cases, seed, folder):
+def named(kind, seed, number):
+    """The folder of a case."""
+    return f'{kind}-{seed}-{number}'
+
+
+def run(cases, folder):
     """Open files in processes of their own.
 
     Args:
-        cases: (kind, number) of each.
+        cases: (kind, seed, number) of each.
+        folder: Files with a fault are left in it, those of a case in a folder of its own, see `named`.
 
     Returns:
         Of each case its faults and its outcome by each entry, in order.
@@ -171,23 +177,23 @@ def run(cases, seed, folder):
     left, results = [list(c) for c in cases], []
     folder = Path(folder)
     while left:
-        ended, begun, why = _process(left, seed, folder)
+        ended, begun, why = _process(left, folder)
         results += ended
         left = left[len(ended):]
         if left and begun != left[0]:
-            raise RuntimeError(f'the process that opens files does not work: {why}')
+            raise RuntimeError(f'the process that opens files has come to none: {why}')
         if left:
             results.append((tuple(left.pop(0)), [f'the process ended: {why}'], {}))
     return results
 
 
-def _process(cases, seed, folder):
+def _process(cases, folder):
     """One process as far as it comes: the cases that ended, the one that it was at, how it ended."""
     child = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name('corruption_child.py'))], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)})
-    out, err = child.communicate(json.dumps(dict(seed=seed, folder=str(folder), cases=cases)))
+    out, err = child.communicate(json.dumps(dict(folder=str(folder), cases=cases)))
     lines = [json.loads(line) for line in out.splitlines()]
     ended = [(tuple(x['case']), x['faults'], x['outcomes']) for x in lines if 'faults' in x]
     begun = lines[-1]['case'] if lines and 'faults' not in lines[-1] else None

@@ -1,6 +1,6 @@
 """Open files of `corruption` by every entry of the package and say what was wrong with how that went.
 
-A process of its own, since a file may end it. On stdin `{"seed": .., "folder": .., "cases": [[kind, number], ..]}`; on
+A process of its own, since a file may end it. On stdin `{"folder": .., "cases": [[kind, seed, number], ..]}`; on
 stdout a line when a case begins and a line when it has ended: `{"case": .., "faults": [..], "outcomes": {..}}`.
 """
 import faulthandler
@@ -18,7 +18,7 @@ from pathlib import Path
 import good_files
 import timm
 import torch
-from corruption import Case, case, good
+from corruption import Case, case, good, named
 from misbehaviour import MISBEHAVIOUR
 
 import timm_res2net
@@ -245,17 +245,17 @@ def main():
     opened(attempts, lambda _: Case(good_files.good_folder(), ''), root / 'good')
     attempts.watch.known |= {m.partition('.')[0] for m in sys.modules}
     bad = {function.__name__: function for function in MISBEHAVIOUR}
-    for kind, number in task['cases']:
-        print(json.dumps({'case': [kind, number]}), file=out, flush=True)
+    for kind, *numbers in task['cases']:
+        print(json.dumps({'case': [kind, *numbers]}), file=out, flush=True)
         signal.alarm(LONGEST_WAIT)
         if kind in bad:
             attempts.entries = lambda path, model, form, kind=kind: [('into a model', lambda: bad[kind](path, model))]
             def drawn(_):
                 return Case({'zip.pth': good()['zip.pth']}, 'zip.pth', exact=True)
         else:
-            drawn = functools.partial(case, kind, task['seed'], number)
-        faults, outcomes = opened(attempts, drawn, root / f'{kind}-{number}')
-        print(json.dumps({'case': [kind, number], 'faults': faults, 'outcomes': outcomes}), file=out, flush=True)
+            drawn = functools.partial(case, kind, *numbers)
+        faults, outcomes = opened(attempts, drawn, root / named(kind, *numbers))
+        print(json.dumps({'case': [kind, *numbers], 'faults': faults, 'outcomes': outcomes}), file=out, flush=True)
 
 
 def _too_long(*_):
