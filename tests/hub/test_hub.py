@@ -110,6 +110,8 @@ LOCAL = {
     'license': 'TypeError: license=7 must be text',
     'descriptions': r"TypeError: label_descriptions=\['a'\] must be a dictionary",
     'timeout': 'ValueError: timeout=0 must be',
+    'no name': 'TypeError: repo_id=None must be text: USER/NAME, or NAME',
+    'revision': 'TypeError: revision=7 must be text: a branch',
     'as_timm': 'ValueError: timm has no architecture like this test_res2net_custom',
 }
 ARGUMENTS = {  # of `from_hub`
@@ -122,6 +124,14 @@ ARGUMENTS = {  # of `from_hub`
     'untrained': 'TypeError: from_hub takes no pretrained=: the weights are always loaded',
     'cfg': 'TypeError: from_hub takes no pretrained_cfg=',
     'overlay': r"ValueError: pretrained_cfg_overlay\['bogus'\] is unknown to timm, choose from url, ",
+    'other weights': r"ValueError: pretrained_cfg_overlay\['url'\] says where weights are, and these are those of",
+    'meta': "ValueError: device='meta' has no values, nothing can be loaded there: give another device=",
+    'inside meta': r"ValueError: device='meta' has no values, .*, or leave the block of torch\.device\('meta'\)",
+    'device': "ValueError: device='bogus' is none that torch knows",
+    'no name': 'TypeError: repo_id=None must be text: USER/NAME, USER/NAME@REVISION, or NAME',
+    'number': 'TypeError: repo_id=7 must be text',
+    'revision': 'TypeError: revision=7 must be text: a branch, tag or commit',
+    'activation': "ValueError: act_layer='bogus' is not a layer that timm knows by name",
 }
 LOGIN = 'log in with `hf auth login` or pass token='
 MESSAGES = {
@@ -197,12 +207,16 @@ def test_script(alice):
     assert re.match('error: There is no .*none.pth', script['missing'])
 
 
-PUSH_STEPS = ('create', 'card', 'validate', 'preupload', 'batch', 'upload', 'verify', 'commit')
+PUSH_STEPS = (
+    'create', 'info', 'branch', 'names', 'names get', 'card', 'card get', 'validate', 'preupload', 'batch', 'upload',
+    'verify', 'commit')
 PULL_STEPS = ('config head', 'config get', 'weights head', 'weights get')
 KINDS = (401, 403, 404, 429, 503, 'drop', 'drop_after', 'truncate', 'slow')
 SILENCES = ('silent', 'trickle', 'drip')
 WORDS = {  # of the error, where the server is silent at a step
-    'create': 'creating the repository', 'card': 'looking up README.md', 'validate': 'having the model card checked',
+    'create': 'creating the repository', 'info': 'looking up the repository', 'branch': 'creating the branch',
+    'names': 'looking up config.json', 'names get': 'downloading config.json',
+    'card': 'looking up README.md', 'card get': 'downloading README.md', 'validate': 'having the model card checked',
     'preupload': 'announcing the files', 'batch': 'asking where to upload the weights',
     'upload': 'uploading the weights', 'verify': 'having the upload verified', 'commit': 'committing',
     'config head': 'looking up config.json', 'config get': 'downloading config.json',
@@ -219,7 +233,9 @@ def check_faults(hub, client, chosen, timeout=None):
 
 
 def test_faults(hub, client):
-    chosen = [[step, kind, 1] for step in PUSH_STEPS + PULL_STEPS for kind in (403, 503, 'drop', 'truncate')]
+    rare = ('info', 'branch', 'names', 'names get', 'card get')
+    chosen = [[step, kind, 1] for step in PUSH_STEPS + PULL_STEPS for kind in (
+        (503, 'drop') if step in rare else (403, 503, 'drop', 'truncate'))]
     outcomes = check_faults(hub, client, [*chosen, ['commit', 'drop_after', 1], ['create', 'drop_after', 1]])
     retried = [outcomes[step, kind, 1] for step in ('preupload', 'batch', 'upload', 'verify') for kind in (503, 'drop')]
     assert set(retried) == {'no error'}
@@ -234,6 +250,19 @@ def test_silence_ends(hub, client):
     for (step, kind, _), outcome in outcomes.items():
         pattern = f'Hub.*: {hub.url} kept silent for 5 s while {WORDS[step]} .alice/f.*: try again, .*timeout= or TIMM_'
         assert re.match(pattern, outcome), (step, kind, outcome)
+
+
+def check_who_am_i(hub, client, kinds):
+    said = result(client('who_am_i', kinds, file='hub_faults.py', HF_TOKEN='hf_alice'), 'who_am_i')
+    for kind in kinds:
+        for outcome in said[str(kind)]:
+            assert outcome.startswith(('HubError: ', 'HubTimeout: ')) and outcome.isprintable(), (kind, outcome)
+            silent = f'{hub.url} kept silent for 2 s while asking who is logged in'
+            assert kind not in SILENCES or silent in outcome
+
+
+def test_whose_it_is(hub, client):
+    check_who_am_i(hub, client, (403, 'drop', 'silent'))
 
 
 def test_what_flows_is_not_cut(client):
@@ -268,6 +297,11 @@ def test_a_card_in_another_encoding_is_kept(hub, alice):
 def test_two_revisions_are_one_too_many():
     with pytest.raises(ValueError, match="revision='b'.*@a"):
         timm_res2net.from_hub('alice/good@a', revision='b')
+
+
+@pytest.mark.slow
+def test_whose_it_is_with_all_faults(hub, client):
+    check_who_am_i(hub, client, (401, 404, 429, 503, 'drop_after', 'truncate', 'trickle', 'drip'))
 
 
 @pytest.mark.slow

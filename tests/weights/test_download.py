@@ -13,9 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
+from literal_networks import Foreign
 from loopback_files import LoopbackFiles
+from paddle_files import paddle_bytes
 
 from timm_res2net.weights import download as downloading
 from timm_res2net.weights.cache import MIRROR, cached_file, sha256_of
@@ -104,6 +107,39 @@ def test_a_fault_is_told_in_a_line_and_the_next_try_works(name, server, cache, m
     assert files(cache) == []
     server.fault(None)
     assert cached_file(f'{server.url}/{NAME}') == cache / NAME and is_whole(cache)
+
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_a_network_gets_all_of_its_weights_or_none(name, cache, monkeypatch):
+    """Weights in PaddleClas's layout, through timm."""
+    kind, words = FAULTS[name]
+    network = Foreign('paddle', layers=(1, 1, 1, 1), planes=(16, 24, 32, 48), base_width=32, stem='deep', stem_width=8,
+                      avg_down=True)
+    arguments = dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 48), base_width=32, stem_type='deep', stem_width=8,
+                     avg_down=True, first_block='paddle')
+    with LoopbackFiles({'x.pdparams': paddle_bytes(network)}, **TAG) as server:
+        def create():
+            overlay = dict(url=f'{server.url}/x.pdparams')
+            return timm.create_model('res2net_custom', **arguments, pretrained=True, pretrained_cfg_overlay=overlay)
+        server.fault(kind, seconds=1)
+        with pytest.raises(CheckpointError) as caught, monkeypatch.context() as patch:
+            if kind in ('slow', 'silent', 'trickle', 'drip'):
+                patch.setattr(constants, 'HF_HUB_DOWNLOAD_TIMEOUT', 0.4)
+            create()
+        assert str(caught.value).startswith(f'{server.url}/x.pdparams: ') and str(caught.value).isprintable()
+        server.fault(None)
+        x = torch.rand(2, 3, 64, 64)
+        torch.testing.assert_close(create().eval()(x), network(x), rtol=1e-5, atol=1e-5)
+
+
+def test_what_comes_slowly_comes(cache, monkeypatch):
+    """For longer than the limit, which is on silence."""
+    monkeypatch.setattr(constants, 'HF_HUB_DOWNLOAD_TIMEOUT', 2)
+    data = weights(size=3_000_000)
+    with LoopbackFiles({NAME: data}, **TAG) as server:
+        server.fault('sluggish', seconds=0.25)
+        cached_file(f'{server.url}/{NAME}')
+        assert is_whole(cache, data) and len(server.requests) == 1
 
 
 @pytest.mark.parametrize('kind', [429, 503, 'drop', 'truncate', 'slow', 'silent', 'half in chunks', 'other part'])

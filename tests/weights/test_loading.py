@@ -361,3 +361,94 @@ def test_other_models_load_as_before(tmp_path):
     assert equal(timm.create_model('resnet18', checkpoint_path=str(tmp_path / 'r.pth')), other)
     with pytest.raises(RuntimeError, match='size mismatch'):
         timm.create_model('resnet18', num_classes=3, checkpoint_path=str(tmp_path / 'r.pth'))
+
+
+class TestModelsThatCannotBeFilled:
+    """Whatever the reason, one line says it and the model is as it was."""
+
+    def refused(self, model, tmp_path, match, error=CheckpointError):
+        torch.save(randomized().state_dict(), tmp_path / 'x.pth')
+        before = copy.deepcopy(model.state_dict()) if isinstance(model, torch.nn.Module) else {}
+        with pytest.raises(error, match=match) as caught:
+            load_checkpoint(tmp_path / 'x.pth', model)
+        assert str(caught.value).isprintable() and (error is TypeError or 'x.pth' in str(caught.value))
+        assert not before or equal({k: v for k, v in before.items() if not v.is_meta}, {
+            k: v for k, v in model.state_dict().items() if not v.is_meta})
+
+    def test_in_inference_mode(self, tmp_path):
+        with torch.inference_mode():
+            model = timm.create_model(NAME)
+        self.refused(model, tmp_path, 'cannot take its weights and is as it was .*nference tensor')
+
+    def test_one_weight_without_memory_of_its_own(self, tmp_path):
+        model = timm.create_model(NAME)
+        model.fc.weight = torch.nn.Parameter(torch.zeros(1).expand(model.fc.weight.shape))
+        self.refused(model, tmp_path, 'cannot take its weights and is as it was')
+
+    def test_two_weights_in_one_place(self, tmp_path):
+        """A load that leaves one of them with the other's values has not loaded every entry."""
+        model = timm.create_model(NAME)
+        model.layer1[0].bn1.weight = model.layer1[0].bn1.bias
+        self.refused(model, tmp_path, 'layer1.0.bn1.weight has other values afterwards')
+
+    def test_a_hook_that_fails_at_the_end(self, tmp_path):
+        model = timm.create_model(NAME)
+
+        def fail(*_):
+            raise RuntimeError('no\nmore')
+        model.register_load_state_dict_post_hook(fail)
+        self.refused(model, tmp_path, r'cannot take its weights and is as it was \(no more\)')
+
+    def test_one_weight_on_the_meta_device(self, tmp_path):
+        model = timm.create_model(NAME)
+        model.fc = torch.nn.Linear(model.fc.in_features, 1000, device='meta')
+        self.refused(model, tmp_path, 'meta device')
+
+    @pytest.mark.parametrize('model', [7, torch.nn.Identity(), 'features'])
+    def test_what_is_no_network(self, model, tmp_path):
+        model = timm.create_model(NAME, features_only=True) if model == 'features' else model
+        self.refused(model, tmp_path, r'model is (int|Identity|FeatureListNet), it must be a network as', TypeError)
+
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+    def test_another_precision_is_none_of_them(self, dtype, tmp_path):
+        torch.save(randomized().state_dict(), tmp_path / 'x.pth')
+        model = load_checkpoint(tmp_path / 'x.pth', timm.create_model(NAME).to(dtype))
+        assert equal(model, load_checkpoint(tmp_path / 'x.pth').to(dtype))
+
+
+@pytest.mark.parametrize('path', [None, 7, b'x', ['x']])
+def test_what_is_no_path(path):
+    for call in (load_checkpoint, inspect_checkpoint):
+        with pytest.raises(TypeError, match='path=.* must be a file or a folder'):
+            call(path)
+
+
+@pytest.mark.parametrize('entry, value, error, match', [
+    ('file', 7, TypeError, r"\['file'\]=7 must be a file"), ('url', 7, CheckpointError, '7 is no address'),
+    ('url', ['x'], CheckpointError, 'is no address'), ('state_dict', 7, TypeError, 'must be a dictionary of tensors'),
+    ('state_dict', {'x': 7}, CheckpointError, 'x'), ('hf_hub_id', 7, CheckpointError, 'hf_hub_id=7 must be text')])
+def test_places_that_are_none(entry, value, error, match):
+    with pytest.raises(error, match=match):
+        timm.create_model(NAME, pretrained=True, pretrained_cfg_overlay={entry: value})
+
+
+@pytest.mark.parametrize('entry', ['file', 'url', 'hf_hub_id', 'state_dict', 'source'])
+def test_a_file_is_not_traded_for_other_weights(entry, tmp_path):
+    torch.save(randomized().state_dict(), tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=rf"pretrained_cfg_overlay\['{entry}'\] says where weights are"):
+        load_checkpoint(tmp_path / 'x.pth', pretrained_cfg_overlay={entry: 'x'})
+    model = load_checkpoint(tmp_path / 'x.pth', pretrained_cfg_overlay=dict(crop_pct=0.5))
+    assert model.num_classes == 1000
+
+
+@pytest.mark.parametrize('channels', [1, 5])
+def test_the_stem_of_the_arguments_is_the_one_that_is_adapted(channels, tmp_path):
+    """Not that of the variant's cfg."""
+    model = randomized('res2net_custom', **ARGS)
+    torch.save(model.state_dict(), tmp_path / 'x.pth')
+    for overlay in (dict(file=str(tmp_path / 'x.pth')), dict(state_dict=model.state_dict())):
+        tuned = timm.create_model(
+            'res2net_custom', **ARGS, in_chans=channels, pretrained=True, pretrained_cfg_overlay=overlay)
+        expected = timm.models.adapt_input_conv(channels, model.state_dict()['conv1.0.weight'])
+        torch.testing.assert_close(tuned.conv1[0].weight.detach(), expected)
+        assert torch.equal(tuned.layer4[0].conv3.weight, model.layer4[0].conv3.weight)

@@ -87,7 +87,7 @@ def _say(error: Exception, module: ModuleType, parser: argparse.ArgumentParser, 
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         message = f'{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}'
     message = in_options(' '.join(message.split()) or type(error).__name__, parser, getattr(module, 'WORDS', {}))
-    print(f'error: {message}', file=sys.stderr)
+    warn(f'error: {message}')
     return code
 
 
@@ -109,8 +109,8 @@ def in_options(message: str, parser: argparse.ArgumentParser, words: Mapping[str
 
 
 def warn(message: str) -> None:
-    """Words for a person, beside the data on stdout."""
-    print(message, file=sys.stderr)
+    """Words for a person, beside the data on stdout; control characters, which a file may have in them, as escapes."""
+    print(''.join(c if c.isprintable() else repr(c)[1:-1] for c in message), file=sys.stderr)
 
 
 def progress(items: Iterable[Any], total: Optional[int] = None, unit: str = 'image') -> Iterator[Any]:

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Say it."""
     from ..weights import inspect_checkpoint
+    from ..weights.checkpoint import printable
     info = inspect_checkpoint(args.checkpoint, use_ema=not args.no_ema, prefix=args.prefix, entry=args.entry)
     if args.json:
         print(json.dumps(dataclasses.asdict(info), indent=2))
@@ -40,5 +41,5 @@ def run(args: argparse.Namespace) -> int:
         'left out': '; '.join(info.left_out),
         'assumed': '; '.join(info.assumed),
     }
-    print('\n'.join(f'{name:10}  {value}' for name, value in facts.items() if value != ''))
+    print('\n'.join(f'{name:10}  {printable(str(value))}' for name, value in facts.items() if value != ''))
     return 0

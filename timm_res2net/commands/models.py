@@ -3,6 +3,7 @@ import ast
 import difflib
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -17,6 +18,7 @@ from ..deploy.preprocessing import data_config, image_mode
 from ..hub.errors import HubError, hub_errors
 from ..model import data_cfg
 from ..weights import CheckpointError, load_checkpoint
+from ..weights.checkpoint import printable
 from .command_line import Refusal, warn
 
 CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
@@ -105,12 +107,12 @@ def _create(name: str, pretrained: bool, kwargs: Any) -> Any:
     cfg: Any = None if ':' in name else timm.get_pretrained_cfg(name)
     repo = cfg.hf_hub_id or name if cfg else name.partition(':')[2].partition('@')[0]
     try:
-        with hub_errors(repo):
+        with nullcontext() if name.startswith('local-dir:') else hub_errors(repo):
             model: Any = timm.create_model(name, pretrained=pretrained, **kwargs)
     except HubError as error:
         raise Refusal(str(error).replace(' or pass token=', ' or set HF_TOKEN')) from error
-    except AssertionError as error:  # timm's, on a folder that holds no model
-        raise Refusal(f'{name}: {error or "holds no model of timm"}') from error
+    except (AssertionError, AttributeError, LookupError, json.JSONDecodeError) as error:  # of what is no config.json
+        raise Refusal(f'{name} holds no model of timm ({type(error).__name__}: {error})') from error
     if pretrained and cfg and model.num_classes not in (0, cfg.num_classes):
         warn(f'{name} has weights for {cfg.num_classes} classes: the classifier of {model.num_classes} is random')
     return model
@@ -127,7 +129,7 @@ def class_names(model: Any) -> List[str]:
     names = model.labels if isinstance(model, deploy.Deployed) else data_cfg.class_names(model)
     if names:
         described = (getattr(model, 'pretrained_cfg', None) or {}).get('label_descriptions') or {}
-        return [described.get(n, n) for n in names]
+        return [printable(str(described.get(n, n))) for n in names]
     if count == 1000:
         info = ImageNetInfo()
         return [info.index_to_description(i) for i in range(1000)]

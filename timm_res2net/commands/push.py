@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     averaged = checkpoint.wrapper in ('state_dict_ema', 'model_ema')
     # train.py records the metric of the averaged weights if there are any
     measured = training.get('metric') is not None and averaged == training['averaged']
-    metric = {training['args'].get('eval_metric', 'top1'): training['metric']} if measured and args.dataset else None
+    name = str(training.get('args', {}).get('eval_metric', 'top1'))
+    metric = {name: training['metric']} if measured and args.dataset else None
     if training:
         warn(f'{model.pretrained_cfg["architecture"]}, {"averaged weights" if averaged else "weights"} of epoch '
              f'{training.get("epoch", "?")}, {model.model_args}')

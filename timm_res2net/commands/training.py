@@ -30,7 +30,8 @@ def names_of_training(training: Mapping[str, Any], num_classes: int) -> Optional
     """The class names of the folder that a training was given, where it is here; says which folder that is."""
     args = training.get('args') or {}
     where = args.get('data_dir') or args.get('data')
-    if not where or args.get('class_map') or args.get('dataset') not in (None, '', 'folder', 'ImageFolder'):
+    known = args.get('dataset') in (None, '', 'folder', 'ImageFolder') and not args.get('class_map')
+    if not where or not isinstance(where, str) or not known:
         return None
     if not Path(where).is_dir():
         warn(f'The training folder {where} is not here, so there are no class names: --class-names gives them.')

@@ -18,6 +18,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from ..weights.checkpoint import printable
+
 LOGIN = 'log in with `hf auth login` or pass token='
 # the client's HTTP library changed over the years; its base exception is a parent of the Hub's own in each of them
 TRANSPORT = tuple(
@@ -26,6 +28,9 @@ TRANSPORT = tuple(
 
 class HubError(RuntimeError):
     """Something that a person can put right, told in one line; the client's own error is its `__cause__`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class HubTimeout(HubError):

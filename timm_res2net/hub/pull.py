@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
+import torch
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from timm.models import PretrainedCfg, is_model
@@ -18,13 +19,13 @@ from torch import nn
 from ..model.arguments import check_int
 from ..model.data_cfg import read_config
 from ..model.variants import variant_of
-from ..weights.cache import sha256_of
 from ..weights.checkpoint import Checkpoint, CheckpointError
+from ..weights.hub_file import is_damaged
 from ..weights.loading import load_read
 from ..weights.matching import RUNTIME
 from ..weights.reading import read_checkpoint
 from ..weights.saving import CONFIG, WEIGHTS
-from .client import LIBRARY, full_name
+from .client import LIBRARY, check_text, full_name
 from .errors import HubError, HubTimeout, hub_errors
 from .time_limit import time_limit
 
@@ -77,7 +78,6 @@ def from_hub(
         config = _read_config(name, path)
         commit = path.parent.name  # one commit for both files, whatever is pushed meanwhile
         weights = _download(name, WEIGHTS, commit, token, cache_dir)
-    _check_hash(weights)
     checkpoint = _described(name, config, _read_weights(weights))
     with _fit_errors(checkpoint, kwargs):  # from here on nothing is asked of the Hub
         return load_read(checkpoint, **kwargs)
@@ -92,6 +92,7 @@ def _checked(kwargs: Dict[str, Any]) -> Dict[str, Any]:
     for name, minimum in (('num_classes', 0), ('in_chans', 1)):
         if name in kwargs:
             kwargs[name] = check_int(name, kwargs[name], minimum)
+    _check_device(kwargs.get('device'))
     overlay = kwargs.get('pretrained_cfg_overlay', {})
     if not isinstance(overlay, Mapping):
         raise TypeError(f'pretrained_cfg_overlay={overlay!r} must be a dictionary.')
@@ -102,8 +103,22 @@ def _checked(kwargs: Dict[str, Any]) -> Dict[str, Any]:
     return kwargs
 
 
+def _check_device(device: Any) -> None:
+    """A model has to be somewhere where there are values."""
+    try:
+        device = torch.device(device) if device is not None else torch.get_default_device()
+    except (RuntimeError, TypeError):
+        raise ValueError(f'device={device!r} is none that torch knows.') from None
+    if device.type == 'meta':
+        raise ValueError(
+            "device='meta' has no values, nothing can be loaded there: give another device=, or leave the block of "
+            "torch.device('meta').")
+
+
 def _named(repo_id: str, revision: Optional[str]) -> Tuple[str, Optional[str]]:
     """Name and revision, without timm's prefix, of `NAME` or `NAME@REVISION`."""
+    check_text('repo_id', repo_id, 'USER/NAME, USER/NAME@REVISION, or NAME of who is logged in')
+    check_text('revision', revision or '', 'a branch, tag or commit')
     repo_id, _, named = repo_id.removeprefix('hf-hub:').partition('@')
     if named and revision not in (None, named):
         raise ValueError(f'revision={revision!r}, and the name says @{named}: give one of them.')
@@ -152,20 +167,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f'{text[:60]}...'
 
 
-def _check_hash(weights: Path) -> None:
-    """The cache stores a weight file under its SHA-256; a damaged one must not pass for the one that was pushed."""
-    expected = weights.resolve().name
-    if len(expected) != 64:  # a cache without links, or a file outside large file storage
-        return
-    if sha256_of(weights) != expected:
-        raise HubError(f'The weights in {weights.resolve()} are damaged: delete that file and try again.')
-
-
 def _read_weights(weights: Path) -> Checkpoint:
+    if is_damaged(weights):
+        raise HubError(f'The weights in {weights.resolve()} are damaged: delete that file and try again.')
     try:
         return read_checkpoint(weights)
     except CheckpointError as error:
-        raise HubError(f'The weights cannot be read ({error}): delete that file and try again.') from error
+        raise HubError(
+            f'The weights cannot be read ({str(error).rstrip(".")}): delete that file and try again, or ask whoever '
+            'pushed it to push it again.') from error
 
 
 def _described(name: str, config: Mapping[str, Any], checkpoint: Checkpoint) -> Checkpoint:
@@ -191,7 +201,7 @@ def _fit_errors(checkpoint: Checkpoint, kwargs: Mapping[str, Any]) -> Iterator[N
     name = checkpoint.path
     try:
         yield
-    except (CheckpointError, RuntimeError) as error:
+    except CheckpointError as error:
         given = [k for k in kwargs if k not in ('num_classes', 'in_chans', *RUNTIME)]
         if given:
             remedy = f'leave out arguments that change its parameters ({", ".join(given)})'
@@ -200,7 +210,7 @@ def _fit_errors(checkpoint: Checkpoint, kwargs: Mapping[str, Any]) -> Iterator[N
         else:
             remedy = f"it is a model of timm's, for timm.create_model('hf-hub:{name}', pretrained=True)"
         raise HubError(f'The weights of {name} do not fit the model ({_told(name, error)}): {remedy}.') from error
-    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:  # of whatever timm and torch make of a config's entries
         if kwargs:
             raise
         raise HubError(

@@ -12,7 +12,7 @@ from torch import nn
 from ..model.data_cfg import in_order
 from ..version import __version__
 from ..weights.saving import CONFIG
-from .client import LIBRARY, full_name
+from .client import LIBRARY, check_text, full_name
 from .errors import LOGIN, HubError, hub_errors
 from .files import CARD, Content, save_for_hub
 from .model_card import MARKER
@@ -61,6 +61,7 @@ def push_to_hub(
     """
     if create_pr and revision not in (None, 'main'):
         raise ValueError(f'revision={revision!r}: a pull request is opened against main, leave out revision.')
+    check_text('revision', revision or '', 'a branch')
     with TemporaryDirectory() as folder, hub_errors(repo_id, revision, token, writes=True), time_limit(
             repo_id, timeout):
         api = HfApi(token=token, **LIBRARY)

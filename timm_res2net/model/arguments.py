@@ -5,6 +5,7 @@ the functions here are called at the door instead. All of them raise `ValueError
 value of the wrong kind.
 """
 import math
+import sys
 from numbers import Integral, Real
 from typing import Any, Iterable, Optional, Sequence, Tuple
 
@@ -23,7 +24,7 @@ def check_real(name: str, value: Any, low: float, high: float = math.inf) -> flo
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number:
         raise TypeError(f'{name}={value!r} must be a number.')
-    if not (math.isfinite(value) and low <= value < high):
+    if not (abs(value) <= sys.float_info.max and low <= value < high):  # integers have no end
         raise ValueError(f'{name}={value!r} must be a finite number in [{low}, {high}).')
     return value
 

@@ -34,7 +34,7 @@ def read_config(config: Mapping[str, Any]) -> Dict[str, Any]:
     for key, kind in _TYPES.items():
         value = cfg.get(key) if isinstance(cfg, dict) else None
         if kind is tuple:
-            if isinstance(value, list) and len(value) and all(type(v) in (int, float) for v in value):
+            if isinstance(value, (list, tuple)) and len(value) and all(type(v) in (int, float) for v in value):
                 found[key] = tuple(value)
         elif isinstance(value, kind) or kind is float and type(value) is int:
             found[key] = value
@@ -45,6 +45,12 @@ def read_config(config: Mapping[str, Any]) -> Dict[str, Any]:
         if isinstance(config.get(name), types) and config[name]:
             found[name] = config[name]
     return found
+
+
+def unreadable(config: Mapping[str, Any]) -> List[str]:
+    """What `read_config` leaves out of a config.json that is there: the names of entries of `pretrained_cfg`."""
+    cfg, found = config['pretrained_cfg'], read_config(config)
+    return [k for k in _TYPES if cfg.get(k) is not None and k not in found]
 
 
 def in_order(names: Any, num_classes: int) -> List[str]:

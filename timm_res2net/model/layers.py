@@ -12,6 +12,7 @@ from torch import nn
 
 from .arguments import check_real
 
+_ENOUGH = 4096  # channels on which a norm is tried out
 # the names that timm's `create_aa` takes
 AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': partial(BlurPool2d, pad_mode='constant')}
 FACTORIES: Dict[str, Tuple[Callable, Tuple[str, ...]]] = {  # timm's factory, the names that `layer_name` knows
@@ -93,6 +94,8 @@ def create_norm(channels: int, norm_layer: Any, **dd) -> nn.Module:
 
 def check_norm(norm_layer: Callable[..., nn.Module], channels: int) -> Callable[..., nn.Module]:
     """Return `norm_layer` if it takes feature maps; timm's factory also names norms of token sequences."""
+    if channels > _ENOUGH:  # as divisible, and no memory for a number that a file may claim
+        channels = _ENOUGH + channels % _ENOUGH
     try:
         shape = create_norm(channels, norm_layer).eval()(torch.zeros(1, channels, 2, 3)).shape
     except (ValueError, RuntimeError) as error:

@@ -1,14 +1,16 @@
 """How a variant becomes a timm model: by timm's builder, with weights of any layout, remembering its arguments."""
+import dataclasses
 import logging
+from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 import torch
 from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from torch import nn
 
 from ..model.arguments import check_indices
-from ..model.data_cfg import OF_THE_WEIGHTS, Origin, own_cfg
+from ..model.data_cfg import OF_THE_WEIGHTS, Origin, own_cfg, unreadable
 from ..model.layers import FACTORIES, layer_name
 from ..model.networks import Network
 from ..model.variants import VARIANTS
@@ -16,7 +18,7 @@ from .checking import check
 from .checkpoint import Checkpoint, CheckpointError
 from .layouts import rename
 from .matching import RUNTIME, check_size, with_arguments
-from .pretrained_cfg import local_file
+from .pretrained_cfg import SOURCES, first_conv, local_file, source_of
 from .reading import checkpoint_of, read_checkpoint
 
 _logger = logging.getLogger(__name__)
@@ -36,53 +38,96 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
         arguments, JSON-ready: `timm.create_model(name, **model.model_args)` builds the same network again.
 
     Raises:
-        CheckpointError: The weights cannot be read or do not fit.
+        CheckpointError: The weights cannot be had or read, or do not fit; or what a config.json says, by way of timm,
+            cannot be built.
         TypeError, ValueError: An argument that the network does not take, named in the message.
     """
+    told_by = _folder_or_repository(kwargs.get('pretrained_cfg'))
+    with _naming(told_by):
+        try:
+            if told_by:
+                _check_cfg(kwargs['pretrained_cfg'])
+            return _build(name, pretrained, kwargs, told=bool(told_by))
+        except (CheckpointError, FileNotFoundError):
+            raise
+        except Exception as error:
+            if not told_by:
+                raise
+            raise CheckpointError(
+                f'what its config.json says, or the call, cannot be used ({type(error).__name__}: {error}).') from error
+
+
+def _folder_or_repository(cfg: Any) -> str:
+    """Where timm has a cfg from, and with it arguments that nobody has looked at; '' if it is the caller's."""
+    source = cfg.get('source') if isinstance(cfg, dict) else None
+    return str(cfg.get(SOURCES[source])) if source in SOURCES else ''
+
+
+def _check_cfg(cfg: Mapping[str, Any]) -> None:
+    """Data that nobody can preprocess by is told here, not where images are."""
+    for key in unreadable({'pretrained_cfg': cfg}):
+        raise CheckpointError(f'what its config.json says of {key} cannot be used: {cfg[key]!r}.')
+
+
+def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> nn.Module:
+    """`build`; `told`: arguments and cfg may be those of a config.json."""
     cls = VARIANTS[name].cls
     arguments = with_arguments(name, kwargs)
     if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
-    cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
-    file = local_file(cfg, kwargs.get('pretrained_cfg_overlay'), kwargs.get('cache_dir')) if pretrained else None
-    try:
-        checkpoint = _read(file) if file else None
+    given = kwargs.get('pretrained_cfg_overlay') or {}
+    cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), given)
+    source = source_of(cfg, given) if pretrained else ''
+    file = local_file(cfg, source, kwargs.get('cache_dir'))
+    repo_id = str(cfg.hf_hub_id) if source == 'hf_hub_id' else ''
+    with _naming(repo_id or file):
+        checkpoint = _read(file, repo_id) if file else None
+        arguments['pretrained_cfg_overlay'] = {**given, 'first_conv': first_conv(cls, arguments)}
         if checkpoint:
-            _check_arguments(checkpoint, cls, arguments, told=cfg.source == 'local-dir')
-            arguments['pretrained_cfg_overlay'] = {
-                **(kwargs.get('pretrained_cfg_overlay') or {}), **_as_overlay(checkpoint, cfg)}
-
-        def filter_fn(state_dict, model):
-            if checkpoint:
-                model.pretrained_cfg.pop('state_dict')
-                model.pretrained_cfg.update({k: getattr(cfg, k) for k in ('source', 'custom_load') if getattr(cfg, k)})
-            return _fitted(checkpoint or rename(checkpoint_of(state_dict)), model, bool(kwargs.get('features_only')))
-
+            check_size(cls, arguments, checkpoint)
+            arguments['pretrained_cfg_overlay'].update(_as_overlay(checkpoint, cfg))
+        elif told:
+            check_size(cls, {'num_classes': cfg.num_classes, 'in_chans': cfg.input_size[0], **arguments})
         model = build_model_with_cfg(
             cls,
             name,
             pretrained,
-            pretrained_filter_fn=filter_fn,
+            pretrained_filter_fn=_filter(checkpoint, cfg, bool(kwargs.get('features_only'))),
             feature_cfg=dict(out_indices=cls.out_indices),
             **arguments,
         )
-    except CheckpointError as error:
-        if not file or isinstance(file, Checkpoint) or str(error).startswith(str(file)):
-            raise
-        raise CheckpointError(f'{file}: {error}') from None
     model.pretrained_cfg['first_conv'] = _first_conv(model.state_dict()) or cfg.first_conv
-    overlay = kwargs.get('pretrained_cfg_overlay') or {}
-    if not pretrained or {'file', 'url', 'hf_hub_id', 'state_dict'} & overlay.keys():  # not the weights of the cfg
+    if not pretrained or {'file', 'url', 'hf_hub_id', 'state_dict'} & given.keys():  # not the weights of the cfg
         said = checkpoint.cfg if checkpoint else {}
-        model.pretrained_cfg.update({k: overlay.get(k, said.get(k)) for k in OF_THE_WEIGHTS})
+        model.pretrained_cfg.update({k: given.get(k, said.get(k)) for k in OF_THE_WEIGHTS})
     if pretrained and isinstance(model, Network):
         tag = model.pretrained_cfg.get('tag')
         network: Any = model
-        where = checkpoint.path if checkpoint else cfg.hf_hub_id or name
-        network.origin = Origin.of(model, f'{name}.{tag}' if tag else where)
+        network.origin = Origin.of(model, f'{name}.{tag}' if tag else checkpoint.path if checkpoint else name)
         model.pretrained_cfg.update(own_cfg(model))  # with a new head
     model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in RUNTIME}
     return model
+
+
+@contextmanager
+def _naming(place: Any) -> Iterator[None]:
+    """Put the file or repository before what is wrong with its weights."""
+    try:
+        yield
+    except CheckpointError as error:
+        if not place or isinstance(place, Checkpoint) or str(error).startswith(str(place)):
+            raise
+        raise CheckpointError(f'{place}: {error}') from error.__cause__
+
+
+def _filter(checkpoint: Optional[Checkpoint], cfg: Any, features_only: bool) -> Callable:
+    """What gives timm the weights once the model is there: those that have been read, or what timm has."""
+    def filter_fn(state_dict: Any, model: Any) -> Dict[str, torch.Tensor]:
+        if checkpoint:
+            model.pretrained_cfg.pop('state_dict')
+            model.pretrained_cfg.update({k: getattr(cfg, k) for k in ('source', 'custom_load') if getattr(cfg, k)})
+        return _fitted(checkpoint or rename(checkpoint_of(state_dict)), model, features_only)
+    return filter_fn
 
 
 def checkpoint_filter_fn(state_dict: Dict[str, Any], model: nn.Module) -> Dict[str, torch.Tensor]:
@@ -102,21 +147,12 @@ def checkpoint_filter_fn(state_dict: Dict[str, Any], model: nn.Module) -> Dict[s
     return _fitted(rename(checkpoint_of(state_dict)), model, features_only=False)
 
 
-def _read(file: Any) -> Checkpoint:
-    """A file that a cfg names: timm's own reader knows no .pdparams."""
-    return file if isinstance(file, Checkpoint) else rename(read_checkpoint(file))
-
-
-def _check_arguments(checkpoint: Checkpoint, cls: Any, arguments: Dict[str, Any], told: bool) -> None:
-    """Before anything is built of arguments that may have been `told` by the file itself, by way of timm."""
-    try:
-        check_size(checkpoint, cls, arguments)
-    except CheckpointError:
-        raise
-    except Exception as error:
-        if not told:
-            raise
-        raise CheckpointError(f'what its config.json says cannot be used: {error}') from error
+def _read(file: Any, repo_id: str) -> Checkpoint:
+    """A file that a cfg names, of a repository or not: timm's own reader knows no .pdparams."""
+    if isinstance(file, Checkpoint):
+        return file
+    checkpoint = rename(read_checkpoint(file))
+    return dataclasses.replace(checkpoint, path=repo_id) if repo_id else checkpoint
 
 
 def _as_overlay(checkpoint: Checkpoint, cfg: Any) -> Dict[str, Any]:
@@ -125,8 +161,8 @@ def _as_overlay(checkpoint: Checkpoint, cfg: Any) -> Dict[str, Any]:
     first: Optional[torch.Tensor] = state.get(f'{_first_conv(state)}.weight')
     size = (first.shape[1] if first is not None and first.ndim == 4 else cfg.input_size[0], *cfg.input_size[1:])
     return dict(
-        state_dict=dict.fromkeys(state), source=None, custom_load=False, input_size=size,
-        num_classes=len(state['fc.weight']) if 'fc.weight' in state else 0)
+        state_dict=dict.fromkeys(state), source=None, custom_load=False, input_size=size, classifier='fc',
+        label_offset=0, num_classes=len(state['fc.weight']) if 'fc.weight' in state else 0)
 
 
 def _first_conv(state: Mapping[str, Any]) -> Optional[str]:

@@ -63,9 +63,10 @@ def cached_file(
         CheckpointError: The file cannot be had, cannot be read or is another one than it was; one line that names the
             URL, the file and what to do.
     """
-    url, name = (url, '') if isinstance(url, str) else url
-    if not _is_url(url):
+    given, name = url if isinstance(url, tuple) and len(url) == 2 else (url, '')
+    if not isinstance(given, str) or not isinstance(name, str) or not _is_url(given):
         raise CheckpointError(f'{url!r} is no address that can be asked for a file: https://HOST/.../FILE.')
+    url = given
     name = name or _file_name(url)
     if name in ('', '.', '..') or name != Path(name).name:
         raise CheckpointError(f'{name!r}, in the cache for {shown(url)}, is no name of a file.')

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
 
 import timm
 import torch
@@ -29,6 +29,7 @@ from .reading import read_checkpoint
 
 __all__ = ['inspect_checkpoint', 'load_checkpoint']
 
+_ELSEWHERE = ('state_dict', 'file', 'url', 'hf_hub_id', 'hf_hub_filename', 'source')
 _logger = logging.getLogger(__name__)
 
 
@@ -68,7 +69,7 @@ def load_checkpoint(
     """
     if model is not None and (variant is not None or kwargs):
         raise TypeError('load_checkpoint takes either a model, or a variant and arguments to build one from.')
-    return load_read(read_checkpoint(path, use_ema, entry), model, variant, prefix, **kwargs)
+    return load_read(read_checkpoint(_as_path(path), use_ema, entry), model, variant, prefix, **kwargs)
 
 
 def load_read(
@@ -79,12 +80,13 @@ def load_read(
         **kwargs,
 ) -> nn.Module:
     """`load_checkpoint` of a file that has been read."""
-    network: Any = unwrapped(model)
+    _check_overlay(checkpoint, kwargs.get('pretrained_cfg_overlay') or {})
+    network: Any = None if model is None else _given(model)
     with _naming(checkpoint.path):
         with _understanding():
             checkpoint = rename(checkpoint, prefix)
             info = _recognise(checkpoint, variant) if network is None else _describe_given(checkpoint, network)
-        if network is None:
+        if model is None:
             network = _build(checkpoint, info, kwargs)
         else:
             check(checkpoint, network)
@@ -112,9 +114,38 @@ def inspect_checkpoint(
     Raises:
         FileNotFoundError, CheckpointError: As `load_checkpoint`.
     """
-    checkpoint = read_checkpoint(path, use_ema, entry)
+    checkpoint = read_checkpoint(_as_path(path), use_ema, entry)
     with _naming(path), _understanding():
         return _recognise(rename(checkpoint, prefix), None)
+
+
+def _check_overlay(checkpoint: Checkpoint, overlay: Mapping[str, Any]) -> None:
+    """A cfg may be laid over what a file says, but not to name other weights."""
+    for name in overlay:
+        if name in _ELSEWHERE:
+            raise ValueError(
+                f'pretrained_cfg_overlay[{name!r}] says where weights are, and these are those of {checkpoint.path}: '
+                'leave it out.')
+
+
+def _given(model: Any) -> Any:
+    """The network that is to be filled, without its wrappers."""
+    network: Any = unwrapped(model)
+    if not (isinstance(network, nn.Module) and hasattr(network, 'num_classes') and hasattr(network, 'in_chans')):
+        raise TypeError(
+            f'model is {type(network).__name__}, it must be a network as timm.create_model makes it; a feature '
+            'extractor gets a file by pretrained=True, pretrained_cfg_overlay=dict(file=...).')
+    odd = [k for k, v in network.state_dict().items() if not isinstance(v, torch.Tensor) or v.is_quantized]
+    if odd:
+        raise TypeError(f'model is quantized ({odd[0]}): load the weights first, and quantize it then.')
+    return network
+
+
+def _as_path(path: Any) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise TypeError(f'path={path!r} must be a file or a folder, as text or a Path.') from None
 
 
 @contextmanager
@@ -157,7 +188,7 @@ def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo
 def _build(checkpoint: Checkpoint, info: CheckpointInfo, kwargs: Dict[str, Any]) -> Any:
     """The network that was recognised, with the weights, as timm's builder makes it; its cfg describes the weights."""
     file = dataclasses.replace(checkpoint, architecture='', model_args={})  # recognised; what the caller says wins
-    overlay = {**kwargs.pop('pretrained_cfg_overlay', {}), 'file': file}
+    overlay = {**(kwargs.pop('pretrained_cfg_overlay', None) or {}), 'file': file}
     network: Any = timm.create_model(
         info.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **{**info.model_args, **kwargs})
     cfg = {k: v for k, v in network.pretrained_cfg.items() if k not in (*SOURCE_KEYS, 'tag')}
@@ -179,13 +210,22 @@ def _describe_given(checkpoint: Checkpoint, network: Any) -> CheckpointInfo:
 
 
 def _fill(network: nn.Module, state: Dict[str, torch.Tensor]) -> None:
-    """Copy weights that fit; a model that cannot take them, or an interrupt, leaves it as it was."""
+    """Copy weights that fit, all of them; a model that cannot take them, or an interrupt, leaves it as it was."""
     before = {k: v.detach().clone() for k, v in network.state_dict().items()}
     try:
         network.load_state_dict(state)
-    except BaseException:
-        network.load_state_dict(before)
-        raise
+        lost = [k for k, v in network.state_dict().items() if not torch.equal(v, state[k].to(v))]
+        if lost:
+            raise RuntimeError(f'{lost[0]} has other values afterwards, as where two weights share their memory')
+    except BaseException as error:
+        with torch.no_grad():
+            for k, v in network.state_dict().items():
+                if not torch.equal(v, before[k]):
+                    v.copy_(before[k])
+        if not isinstance(error, RuntimeError):
+            raise
+        raise CheckpointError(
+            f'the model cannot take its weights and is as it was ({" ".join(str(error).split())[:300]}).') from error
 
 
 def _forget_other_weights(checkpoint: Checkpoint, network: Any) -> None:

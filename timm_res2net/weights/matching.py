@@ -21,6 +21,9 @@ HEAD = ('num_classes', 'in_chans', 'global_pool')  # how a variant is used, not 
 RUNTIME = {
     *inspect.signature(timm.create_model).parameters, *inspect.signature(build_model_with_cfg).parameters,
     'device', 'dtype', 'features_only', 'out_indices', 'feature_cls', 'pretrained_model_args'}
+# what may be built before it is found not to fit: a few of the usual variants, a few blocks more than a file has
+_OTHERS, _GROUPS = 32e6, 2000
+_UNTOLD = 300e6  # parameters of four of the largest variant
 
 
 def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]:
@@ -93,28 +96,57 @@ def matches(
     return all(full[k] == own[k] for k in {*in_weights(cls), *found.implied}) and fits(found, full['base_width'])
 
 
-def check_size(checkpoint: Checkpoint, cls: Type[Network], arguments: Mapping[str, Any]) -> None:
+def check_size(cls: Type[Network], arguments: Mapping[str, Any], checkpoint: Optional[Checkpoint] = None) -> None:
     """Refuse arguments that would build far more than a file has weights for, before anything is built of them.
 
     What is only another network is for the check to tell, weight by weight.
 
+    Args:
+        cls, arguments: Of the network.
+        checkpoint: The file; None where there are only arguments, which then may ask for a few of the largest variants.
+
     Raises:
-        CheckpointError: They do, by more than the largest variant.
+        CheckpointError: They would.
         TypeError, ValueError: As the class.
     """
     full = complete(cls, {k: v for k, v in arguments.items() if k not in RUNTIME})
-    dla = cls is Res2NetDla
-    planes, blocks = (full['channels'][2:], [2 ** min(n, 99) for n in full['levels'][2:]]) if dla else (
-        full['channels'], full['layers'])
-    scale, expansion = full['scale'], 1 if dla else 4
-    parameters = full['num_classes'] * expansion * planes[-1]
-    for p, n in zip(planes, blocks, strict=True):
-        width = p * full['base_width'] / 64 * full['cardinality']
-        parameters += n * scale * width * (2 * expansion * p + 9 * width / full['cardinality'])
-    if parameters > 4 * checkpoint.num_parameters + 100e6 or sum(blocks) * scale > 4 * len(checkpoint.state) + 2000:
+    try:
+        parameters, groups = _size(cls, full)
+    except OverflowError:
+        parameters = groups = math.inf
+    asked = f'about {parameters:.2g} numbers in {groups:.2g} groups of blocks'
+    if checkpoint is None:
+        if parameters > _UNTOLD or groups > _GROUPS:
+            raise CheckpointError(f'nothing was built: it asks for {asked}, and there are no weights that show it.')
+    elif parameters > 4 * checkpoint.num_parameters + _OTHERS or groups > 4 * len(checkpoint.state) + _GROUPS:
         raise CheckpointError(
-            f'its weights do not fit, nothing was built: it holds {checkpoint.num_parameters:,} numbers, the network '
-            f'that is asked for has about {parameters:.2g} in {sum(blocks):,} blocks of scale {scale}.')
+            f'its weights do not fit, nothing was built: it holds {checkpoint.num_parameters:,} numbers in '
+            f'{len(checkpoint.state):,} entries, the network that is asked for has {asked}.')
+
+
+def _size(cls: Type[Network], full: Mapping[str, Any]) -> Tuple[float, float]:
+    """About how many parameters a network has, within a small factor, and how many groups its blocks have in all.
+
+    Args:
+        full: As `complete` gives it.
+    """
+    if cls is Res2NetDla:
+        expansion, planes, blocks = 1, full['channels'][2:], [2. ** min(n, 99) for n in full['levels'][2:]]
+        stem, stem_convs = max(full['channels'][:2]), sum(full['levels'][:2])
+    else:
+        expansion, planes, blocks = 4, full['channels'], full['layers']
+        stem, stem_convs = full['stem_width'], 2
+    outputs = [float(expansion * p) for p in planes]
+    parameters = full['num_classes'] * outputs[-1] + stem * (49. * full['in_chans'] + 9. * stem * stem_convs)
+    before = float(stem)
+    for p, out, n in zip(planes, outputs, blocks, strict=True):
+        width = p * full['base_width'] / 64 * full['cardinality']
+        parameters += before * out * float(full.get('down_kernel_size', 1)) ** 2
+        parameters += n * full['scale'] * width * (2 * out + 9 * width / full['cardinality'])
+        if full['attn_layer']:
+            parameters += n * 2 * max(out, full['scale'] * width) ** 2 * (full['rd_ratio'] or 1)
+        before = out
+    return parameters, sum(blocks) * float(full['scale']) + stem_convs
 
 
 def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, Any]:

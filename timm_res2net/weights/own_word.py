@@ -16,6 +16,7 @@ from .checkpoint import Checkpoint, CheckpointError
 from .matching import HEAD, RUNTIME, complete, in_weights, match_as, with_arguments
 from .timm_twin import from_timm
 
+_LONGEST = 150  # characters of a name
 # arguments that only training knows
 _TRAINING = ('drop_rate', 'drop_path_rate', 'drop_block_rate', 'zero_init_last')
 
@@ -45,7 +46,7 @@ def told(checkpoint: Checkpoint, found: Architecture) -> Optional[Tuple[str, Dic
 def _as_told(found: Architecture, variant: str, given: Mapping[str, Any]) -> Dict[str, Any]:
     try:
         arguments = match_as(found, variant, given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f'what it says of its architecture cannot be used: {error}') from error
     if arguments is None:
         raise CheckpointError(
@@ -85,7 +86,7 @@ def taken_for_granted(
     if not says and checkpoint.architecture:
         assumed.append(
             f'what has no weights (strides, activation) to be as in {name}: it was trained as '
-            f'{checkpoint.architecture}, which is not here; load that, or give variant= and arguments')
+            f'{checkpoint.architecture[:_LONGEST]}, which is not here; load that, or give variant= and arguments')
     elif not says and not checkpoint.implies and not checkpoint.assumed:
         stride = ''
         if found.cls is Res2NetCifar:

@@ -1,4 +1,5 @@
 """A row of the catalogue as timm's pretrained cfg, where weights are and what data the network takes; and back."""
+import os
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Union
 
@@ -10,8 +11,12 @@ from ..model.dla import Res2NetDla
 from ..model.variants import VARIANTS
 from .cache import cached_file
 from .catalogue import CATALOGUE, Weights
+from .checkpoint import Checkpoint
+from .hub_file import hub_file
 from .matching import complete
 
+SOURCES = {'hf-hub': 'hf_hub_id', 'local-dir': 'file'}  # timm's prefixes of names -> where it says what follows
+_PLACES = ('state_dict', 'file', 'hf_hub_id', 'url')
 _IMAGENET = dict(
     input_size=(3, 224, 224), crop_pct=0.875, interpolation='bilinear',
     mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
@@ -32,13 +37,11 @@ def _cfg(name: str, weights: Optional[Weights]) -> Dict[str, Any]:
     data = {**(_CIFAR if issubclass(variant.cls, Res2NetCifar) else _IMAGENET), **variant.data}
     if weights is not None:
         data.update(weights.data)
-    first_conv = 'base_layer.0' if issubclass(variant.cls, Res2NetDla) else \
-        'conv1.0' if arguments.get('stem_type') else 'conv1'
     cfg = dict(
         data,
         num_classes=arguments['num_classes'],
         pool_size=tuple(-(-n // arguments['output_stride']) for n in data['input_size'][1:]),
-        first_conv=first_conv,
+        first_conv=first_conv(variant.cls, arguments),
         classifier='fc',
         license=weights.license if weights else 'apache-2.0',
         paper_name='Res2Net: A New Multi-scale Backbone Architecture',
@@ -52,32 +55,52 @@ def _cfg(name: str, weights: Optional[Weights]) -> Dict[str, Any]:
     return cfg
 
 
-def local_file(
-        cfg: PretrainedCfg,
-        overlay: Optional[Mapping[str, Any]] = None,
-        cache_dir: Union[str, Path, None] = None,
-) -> Optional[str]:
-    """The file or folder that holds the weights of a resolved cfg; one that has a URL is downloaded.
+def first_conv(cls: Any, arguments: Mapping[str, Any]) -> str:
+    """The first convolution of a network, which timm adapts to other input channels."""
+    return 'base_layer.0' if issubclass(cls, Res2NetDla) else 'conv1.0' if arguments.get('stem_type') else 'conv1'
 
-    Of several places timm's order holds (file, Hub, URL), but a URL given by `overlay` comes before those of the row.
+
+def source_of(cfg: PretrainedCfg, overlay: Optional[Mapping[str, Any]] = None) -> str:
+    """Which entry of a resolved cfg says where its weights are, '' if none does.
+
+    Of several timm's order holds (weights themselves, file, Hub, URL), but what `overlay` gives comes before the places
+    of the row, and a cfg that timm has read from a folder or from the Hub has its weights there, whatever it says.
 
     Args:
         cfg: As `timm.models.resolve_pretrained_cfg` gives it.
         overlay: What the caller laid over it.
-        cache_dir: See `cached_file`.
+    """
+    if cfg.source in SOURCES:
+        return SOURCES[cfg.source]
+    given = overlay or {}
+    return next((k for k in (*(k for k in _PLACES if given.get(k)), *_PLACES) if getattr(cfg, k)), '')
+
+
+def local_file(cfg: PretrainedCfg, source: str, cache_dir: Union[str, Path, None] = None) -> Any:
+    """The file or folder that holds the weights of a resolved cfg; one that is elsewhere is downloaded.
+
+    Args:
+        cfg: As `timm.models.resolve_pretrained_cfg` gives it.
+        source: As `source_of` gives it.
+        cache_dir: See `hub_file` and `cached_file`.
 
     Returns:
-        The path; None where the weights are in the cfg itself, on the Hub or nowhere.
+        The path, or whatever the cfg has as its file; None where the weights are in the cfg itself or nowhere.
 
     Raises:
-        CheckpointError: The file of a URL cannot be had, see `cached_file`.
+        CheckpointError: The file cannot be had, see `hub_file` and `cached_file`.
+        TypeError: The entry is nothing of that kind.
     """
-    if cfg.state_dict or cfg.source == 'hf-hub':
-        return None
-    given = {k for k in ('file', 'hf_hub_id', 'url') if (overlay or {}).get(k)}
-    if cfg.file and given != {'url'}:
+    if source == 'file':
+        if not isinstance(cfg.file, (str, os.PathLike, Checkpoint)):
+            raise TypeError(f"pretrained_cfg_overlay['file']={cfg.file!r} must be a file or a folder.")
         return cfg.file
-    if cfg.url and (given == {'url'} or not cfg.hf_hub_id):
+    if source == 'hf_hub_id':
+        return hub_file(cfg.hf_hub_id, cfg.hf_hub_filename, cache_dir)
+    if source == 'state_dict' and not isinstance(cfg.state_dict, dict):
+        kind = type(cfg.state_dict).__name__
+        raise TypeError(f"pretrained_cfg_overlay['state_dict'] must be a dictionary of tensors, not {kind}.")
+    if source == 'url' and cfg.url:
         sha256 = next((row.sha256 for row in CATALOGUE.values() if row.url == cfg.url), '')
-        return str(cached_file(cfg.url, cache_dir, sha256))
+        return cached_file(cfg.url, cache_dir, sha256)
     return None
