@@ -19,6 +19,7 @@ import good_files
 import timm
 import torch
 from corruption import Case, case, good, named
+from limits import TooLong
 from misbehaviour import MISBEHAVIOUR
 
 import timm_res2net
@@ -37,10 +38,6 @@ FORBIDDEN = (
     'compile', 'pickle.find_class', 'ctypes.', 'shutil.', 'tempfile.', 'os.remove', 'os.rename', 'os.mkdir', 'os.link',
     'os.symlink', 'os.truncate', 'os.putenv', 'os.chmod', 'sqlite3.', 'webbrowser.', 'exec', 'code.', 'builtins.input',
     'cpython.run', 'sys.setprofile', 'sys.settrace')
-
-
-class TooLong(BaseException):
-    """Not an Exception: what is loaded may take those for damage."""
 
 
 class Watch:

@@ -3,8 +3,6 @@ import contextlib
 import io
 import json
 import pickle
-import resource
-import signal
 import struct
 import zipfile
 
@@ -15,6 +13,7 @@ import pytest
 import timm
 import torch
 from good_files import TINY, torch_bytes, training
+from limits import bounded
 from safetensors.torch import save as to_safetensors
 
 import timm_res2net
@@ -26,21 +25,6 @@ MEGABYTE = 2 ** 20
 @pytest.fixture(scope='module')
 def model():
     return Res2Net(**TINY)
-
-
-@contextlib.contextmanager
-def bounded(seconds=20, megabytes=150):
-    """A hang becomes an error, and so does memory beyond what a small file and a tiny model need."""
-    def stop(*_):
-        raise RuntimeError(f'it has not ended after {seconds} s')
-    before, old = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, old)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < megabytes * 1024
 
 
 def refused(path, model, **kwargs):
@@ -184,6 +168,29 @@ def test_a_record_of_two_gigabytes_by_one_of_its_sizes(model, tmp_path):
     entries[0].central = dict(packed=2 ** 31)
     (tmp_path / 'x.pth').write_bytes(corrupt_zip.write(entries))
     assert 'compressed' in refused(tmp_path / 'x.pth', model)
+
+
+@pytest.mark.parametrize(('offset', 'size', 'stride'), [
+    (2 ** 63 - 1, 3, 1), (2 ** 63 - 3, 3, 1), (-1, 3, 1), (1, 3, 1), (0, 3, 2), (0, 3, 2 ** 62), (0, 2 ** 63 - 1, 1),
+    (0, -3, 1), (2 ** 64, 3, 1)])
+@pytest.mark.parametrize('how', [{}, dict(_use_new_zipfile_serialization=False)], ids=['zip', 'legacy'])
+def test_a_tensor_beyond_its_storage(offset, size, stride, how, model, tmp_path):
+    """In torch 2.6 the sum of an offset and a size overflows, and what lies before the storage is read."""
+    right = b'K\x00K\x03\x85'
+    blob = torch_bytes({'fc.bias': torch.ones(3)}, **how)
+    place = corrupt_pickle.integer(offset) + corrupt_pickle.integer(size) + b'\x85'
+    entries = corrupt_zip.records(blob) if not how else None
+    program = next(r.data for r in entries if r.name.endswith(b'data.pkl')) if entries else \
+        corrupt_pickle.legacy_parts(blob)[0][3]
+    ops, _ = corrupt_pickle.opcodes(program)
+    at = next(i for i, op in enumerate(ops) if op[:1] == b'Q') + 1  # offset, size, stride follow the storage
+    assert b''.join(op for op in ops[at:at + 3]) == right
+    tail = ops[at + 3:]
+    one = tail.index(b'K\x01')
+    tail[one] = corrupt_pickle.integer(stride)
+    lying = b''.join([*ops[:at], place, *tail])
+    (tmp_path / 'x.pth').write_bytes(blob.replace(program, lying) if how else corrupt_zip.with_program(blob, lying))
+    assert 'larger than its storage' in refused(tmp_path / 'x.pth', model)
 
 
 def test_a_length_in_a_legacy_file(model, tmp_path):

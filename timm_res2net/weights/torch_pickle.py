@@ -7,6 +7,7 @@ that of an archive with two. Here the program runs on stand-ins, as that of a .p
 records, which are no larger than the file and match their checksums.
 """
 import io
+import math
 import pickle
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
@@ -19,6 +20,7 @@ from .unpickle import Budget, Encode, Made, Ordered, Unpickler, UnsafePickleErro
 
 _OTHER_TENSORS = ('_rebuild_sparse_tensor', '_rebuild_qtensor', '_rebuild_nested_tensor')
 _BYTES_OF_AN_ITEM = 8  # of a tuple
+_MOST = 2 ** 60  # numbers of a tensor, of which one may stand in many places
 
 
 class _Tensor(Made):
@@ -64,7 +66,13 @@ class _Namespace(Made):
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
-    """`torch._utils._rebuild_tensor` and its second version; raises where the storage is too small."""
+    """`torch._utils._rebuild_tensor` and its second version.
+
+    Whether it fits its storage is not left to torch, whose sum of offset and sizes overflows in 2.6.
+    """
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
+    if min(offset, *size, *stride) < 0 or math.prod(size) > _MOST or last + (0 not in size) > storage.value.numel():
+        raise pickle.UnpicklingError(f'a tensor of shape {size} is larger than its storage')
     return _Tensor(storage.value.as_strided(size, stride, offset))
 
 

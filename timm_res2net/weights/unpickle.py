@@ -187,9 +187,9 @@ class Unpickler(pickle._Unpickler):
     def get_extension(self, code: int) -> Any:
         raise UnsafePickleError(f'the extension {code}')
 
-    dispatch = {
-        **pickle._Unpickler.dispatch, pickle.EMPTY_DICT[0]: load_empty_dictionary,  # type: ignore[dict-item]
-        pickle.DICT[0]: load_dict, pickle.NEWOBJ[0]: load_newobj,
+    dispatch: Dict[int, Any] = {
+        **pickle._Unpickler.dispatch, pickle.EMPTY_DICT[0]: load_empty_dictionary, pickle.DICT[0]: load_dict,
+        pickle.NEWOBJ[0]: load_newobj,
         **dict.fromkeys((pickle.EMPTY_SET[0], pickle.FROZENSET[0], pickle.ADDITEMS[0]), load_set)}
 
 
