@@ -132,7 +132,7 @@ STYLES = {
     'storage from bytes': lambda p: Call(torch.storage._load_from_bytes, _pickled(p).read_bytes()),
     'torch.save': lambda p: Call(torch.save, {}, str(p)),
     'torch.hub': lambda p: Call(torch.hub._import_module, 'x', str(_source(p))),
-    'torch.jit': lambda p: Call(torch.jit.save, Call(torch.jit.load, io.BytesIO(scripted())), str(p)),
+    'torch.jit': lambda p: Call(torch.jit.save, Call(torch.jit.load, Call(io.BytesIO, scripted())), str(p)),
     'numpy.load': lambda p: Call(np.load, str(_objects(p)), None, True),
     'array of objects': lambda p: np.array([Call(os.system, touch(p))], dtype=object),
     'a mapped array': lambda p: Call(np.memmap, str(p), 'uint8', 'w+', 0, (1,)),

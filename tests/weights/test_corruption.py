@@ -51,8 +51,8 @@ def drawn(seed, number):
 
 def test_files_that_were_wrong_once_and_a_few_others(tmp_path):
     """What the first showed are cases of `test_files_that_lie` too: another torch writes other bytes."""
-    outcomes = judge([*KEPT, *drawn(0, 24)], tmp_path)
-    assert outcomes['refused'] > 60 and outcomes['loaded'] > 5
+    outcomes = judge([*KEPT, *drawn(0, 16)], tmp_path)
+    assert outcomes['refused'] > 50 and outcomes['loaded'] > 5
 
 
 @pytest.mark.slow

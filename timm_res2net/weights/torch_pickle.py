@@ -71,7 +71,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tens
     Whether it fits its storage is not left to torch, whose sum of offset and sizes overflows in 2.6.
     """
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
-    if min(offset, *size, *stride) < 0 or math.prod(size) > _MOST or last + (0 not in size) > storage.value.numel():
+    if min((offset, *size, *stride)) < 0 or math.prod(size) > _MOST or last + (0 not in size) > storage.value.numel():
         raise pickle.UnpicklingError(f'a tensor of shape {size} is larger than its storage')
     return _Tensor(storage.value.as_strided(size, stride, offset))
 

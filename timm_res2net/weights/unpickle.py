@@ -6,7 +6,7 @@ afterwards. numpy's own objects are not handed out, since their `__setstate__` t
 """
 import io
 import pickle
-from typing import Any, BinaryIO, Dict
+from typing import Any, BinaryIO, ClassVar, Dict
 
 import numpy as np
 
@@ -187,7 +187,7 @@ class Unpickler(pickle._Unpickler):
     def get_extension(self, code: int) -> Any:
         raise UnsafePickleError(f'the extension {code}')
 
-    dispatch: Dict[int, Any] = {
+    dispatch: ClassVar[Dict[int, Any]] = {
         **pickle._Unpickler.dispatch, pickle.EMPTY_DICT[0]: load_empty_dictionary, pickle.DICT[0]: load_dict,
         pickle.NEWOBJ[0]: load_newobj,
         **dict.fromkeys((pickle.EMPTY_SET[0], pickle.FROZENSET[0], pickle.ADDITEMS[0]), load_set)}
