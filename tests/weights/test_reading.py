@@ -123,6 +123,7 @@ HAND_WRITTEN = {
     'fortran order': pickle.dumps({'a.b': np.asfortranarray(np.zeros((2, 3), 'f4'))}, protocol=4),
     'a class instead of an array': b'\x80\x04}X\x01\x00\x00\x00acnumpy\nndarray\ns.',
     'not a dictionary': pickle.dumps([1, 2], protocol=4),
+    'an array alone': pickle.dumps(np.zeros(2, 'f4'), protocol=4),
     'text instead of weights': pickle.dumps({'conv1.weight': 'x'}, protocol=4),
     'numbers for names': pickle.dumps({1: np.zeros(2, 'f4')}, protocol=4),
     'nothing': pickle.dumps({}, protocol=4),
