@@ -4,11 +4,15 @@ import resource
 import signal
 
 
+class TooLong(BaseException):
+    """Not an Exception: what is loaded may take those for damage."""
+
+
 @contextlib.contextmanager
 def bounded(seconds=20, megabytes=200):
     """A hang becomes an error, and so does memory beyond what a small file and a small network need."""
     def stop(*_):
-        raise RuntimeError(f'it has not ended after {seconds} s')
+        raise TooLong(f'it has not ended after {seconds} s')
     before, old = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:

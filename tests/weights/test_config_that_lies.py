@@ -90,7 +90,8 @@ def test_huge_numbers(name, folders, tmp_path):
     assert count > 100
 
 
-@pytest.mark.parametrize('name', SMALL)
+@pytest.mark.parametrize('name', [
+    pytest.param(n, marks=[] if 'cifar' in n else pytest.mark.slow) for n in SMALL])
 def test_huge_numbers_in_a_training(name, folders, tmp_path):
     """As train.py keeps its arguments in a checkpoint."""
     model = load_checkpoint(folders[name])

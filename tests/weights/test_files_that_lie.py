@@ -3,42 +3,28 @@ import contextlib
 import io
 import json
 import pickle
-import resource
-import signal
 import struct
 import zipfile
 
+import corrupt_pickle
+import corrupt_zip
 import numpy as np
 import pytest
 import timm
 import torch
+from good_files import TINY, torch_bytes, training
+from limits import bounded
 from safetensors.torch import save as to_safetensors
 
 import timm_res2net
 from timm_res2net import CheckpointError, Res2Net, inspect_checkpoint, load_checkpoint
 
-TINY = dict(layers=(1, 1, 1, 1), channels=(2, 2, 3, 3), scale=2, base_width=64, num_classes=3)
 MEGABYTE = 2 ** 20
 
 
 @pytest.fixture(scope='module')
 def model():
     return Res2Net(**TINY)
-
-
-@contextlib.contextmanager
-def bounded(seconds=20, megabytes=150):
-    """A hang becomes an error, and so does memory beyond what a small file and a tiny model need."""
-    def stop(*_):
-        raise RuntimeError(f'it has not ended after {seconds} s')
-    before, old = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, old)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < megabytes * 1024
 
 
 def refused(path, model, **kwargs):
@@ -52,12 +38,6 @@ def refused(path, model, **kwargs):
         assert str(path) in message and message.isprintable() and len(message) < 2500
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     return message
-
-
-def torch_bytes(content, **kwargs):
-    buffer = io.BytesIO()
-    torch.save(content, buffer, **kwargs)
-    return buffer.getvalue()
 
 
 def rezipped(blob, change):
@@ -122,6 +102,13 @@ def call(module, name, arguments):
     return f'c{module}\n{name}\n'.encode() + arguments + b'R'
 
 
+def from_type(function, *numbers):
+    """A tensor of a class of its own is made by a function, which the file names."""
+    arguments = b''.join(b'\x8a\x05' + n.to_bytes(5, 'little') for n in numbers)
+    return call('torch._tensor', '_rebuild_from_type_v2',
+        f'(c{function}\nctorch\nTensor\n('.encode() + arguments + b't}t')
+
+
 ENCODED = b'X' + struct.pack('<I', MEGABYTE) + b'a' * MEGABYTE + b'q\x00'  # a megabyte of text, kept as number 0
 PROGRAMS = {
     'bytearray of 8 GB': call('__builtin__', 'bytearray', b'(\x8a\x05' + (8 * 2 ** 30).to_bytes(5, 'little') + b't'),
@@ -133,6 +120,17 @@ PROGRAMS = {
     'deep nesting': b'(' * 200_000 + b't' * 200_000,
     'deep dictionaries': b'}U\x01a' * 50_000 + b'}' + b's' * 50_000,
     'a tensor of a tensor type': call('torch', 'FloatTensor', b'(\x8a\x05' + (2 ** 33).to_bytes(5, 'little') + b't'),
+    'a tensor of another tensor type': from_type('torch\nFloatTensor', 2 ** 33),
+    'bytes for a tensor': from_type('__builtin__\nbytearray', 2 ** 33),
+    'a quantized tensor': call('torch._utils', '_rebuild_qtensor', b'(NK\x00\x8a\x05' + (2 ** 33).to_bytes(5, 'little')
+                               + b'\x85K\x01\x85NNNt'),
+    'a size made 20,000 times': b'(' + b'K\x01' * 10_000 + b'lq\x000(' + 20_000 * call('torch', 'Size',
+        b'(h\x00t') + b'l',
+    'doubled tuples as a key': b'}' + b'K\x01' + b'2\x86' * 60 + b'K\x01s',
+    'doubled tuples in a set': call('__builtin__', 'set', b'(](' + b'K\x01' + b'2\x86' * 60 + b'et'),
+    'doubled tuples as a key of another kind': call(
+        'collections', 'OrderedDict', b'(](' + b'K\x01' + b'2\x86' * 60 + b'K\x01\x86et'),
+    'doubled lists': b']K\x01a' + b'q\x00](h\x00h\x00e' * 60,
     'a tensor without values': call(
         'torch._utils', '_rebuild_meta_tensor_no_storage',
         b'(ctorch\nfloat32\n(\x8a\x05' + (2 ** 33).to_bytes(5, 'little') + b'tK\x01\x85\x89t'),
@@ -149,16 +147,80 @@ def test_programs_that_make_much_of_little(name, suffix, model, tmp_path):
     refused(path, model)
 
 
-def test_an_item_is_set_on_no_tensor(model, tmp_path):
-    """In torch 2.6 this writes, with a tensor that says it is larger than its record beyond the end of it."""
+@pytest.mark.parametrize('change_of_it', [b'K\x00K\x00s', b'(K\x00K\x00K\x01\x85K\x01\x85tb',
+    b'}X\x04\x00\x00\x00dataNsb'])
+def test_nothing_is_done_to_a_tensor(change_of_it, model, tmp_path):
+    """An item set writes in torch 2.6, in a tensor larger than its record, beyond its end; a state makes it larger."""
     good = torch_bytes({'fc.weight': torch.zeros(4)})
 
     def change(name, data):
         if not name.endswith('data.pkl'):
             return [(name, data)]
         end = data.rindex(b's')  # before the tensor goes into the dictionary
-        return [(name, data[:end] + b'K\x00K\x00s' + data[end:])]
+        return [(name, data[:end] + change_of_it + data[end:])]
     (tmp_path / 'x.pth').write_bytes(rezipped(good, change))
+    refused(tmp_path / 'x.pth', model)
+
+
+def test_a_record_of_two_gigabytes_by_one_of_its_sizes(model, tmp_path):
+    """Of the two that the directory gives, zipfile reads as many bytes as the one and believes the other."""
+    entries = corrupt_zip.records(torch_bytes(model.state_dict()))
+    entries[0].central = dict(packed=2 ** 31)
+    (tmp_path / 'x.pth').write_bytes(corrupt_zip.write(entries))
+    assert 'compressed' in refused(tmp_path / 'x.pth', model)
+
+
+@pytest.mark.parametrize(('offset', 'size', 'stride'), [
+    (2 ** 63 - 1, 3, 1), (2 ** 63 - 3, 3, 1), (-1, 3, 1), (1, 3, 1), (0, 3, 2), (0, 3, 2 ** 62), (0, 2 ** 63 - 1, 1),
+    (0, -3, 1), (2 ** 64, 3, 1)])
+@pytest.mark.parametrize('how', [{}, dict(_use_new_zipfile_serialization=False)], ids=['zip', 'legacy'])
+def test_a_tensor_beyond_its_storage(offset, size, stride, how, model, tmp_path):
+    """In torch 2.6 the sum of an offset and a size overflows, and what lies before the storage is read."""
+    right = b'K\x00K\x03\x85'
+    blob = torch_bytes({'fc.bias': torch.ones(3)}, **how)
+    place = corrupt_pickle.integer(offset) + corrupt_pickle.integer(size) + b'\x85'
+    entries = corrupt_zip.records(blob) if not how else None
+    program = next(r.data for r in entries if r.name.endswith(b'data.pkl')) if entries else \
+        corrupt_pickle.legacy_parts(blob)[0][3]
+    ops, _ = corrupt_pickle.opcodes(program)
+    at = next(i for i, op in enumerate(ops) if op[:1] == b'Q') + 1  # offset, size, stride follow the storage
+    assert b''.join(op for op in ops[at:at + 3]) == right
+    tail = ops[at + 3:]
+    one = tail.index(b'K\x01')
+    tail[one] = corrupt_pickle.integer(stride)
+    lying = b''.join([*ops[:at], place, *tail])
+    (tmp_path / 'x.pth').write_bytes(blob.replace(program, lying) if how else corrupt_zip.with_program(blob, lying))
+    assert 'larger than its storage' in refused(tmp_path / 'x.pth', model)
+
+
+def test_a_length_in_a_legacy_file(model, tmp_path):
+    """Four gigabytes of text, by a length of four bytes."""
+    blob = torch_bytes(model.state_dict(), _use_new_zipfile_serialization=False)
+    parts, numbers = corrupt_pickle.legacy_parts(blob)
+    parts[3] = b'\x80\x02X\xff\xff\xff\xffabc.'
+    (tmp_path / 'x.pth').write_bytes(b''.join(parts) + numbers)
+    refused(tmp_path / 'x.pth', model)
+
+
+@pytest.mark.parametrize('text', [
+    'b0: &b0 [x]\n' + ''.join(f'b{i}: &b{i} [*b{i - 1}, *b{i - 1}]\n' for i in range(1, 60)),
+    'b0: &b0 {x: 1}\n' + ''.join(f'b{i}: &b{i} {{<<: [*b{i - 1}, *b{i - 1}]}}\n' for i in range(1, 60)),
+    'model_kwargs: &x {scale: *x}\n', 'model_kwargs: {layers: ' + '[' * 80 + ']' * 80 + '}',
+    'x: [' + '1, ' * 200_000 + ']', '!!python/object/apply:os.system ["touch executed"]'],
+    ids=['doubled lists', 'doubled mappings', 'in itself', 'deep', 'long', 'a call'])
+def test_training_arguments_that_lie(text, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'last.pth.tar')
+    (tmp_path / 'args.yaml').write_text(text)
+    assert 'args.yaml' in refused(tmp_path, model)
+    assert not (tmp_path / 'executed').exists()
+
+
+def test_a_namespace_in_itself(model, tmp_path):
+    """... as the arguments of a training, which are copied into the cfg of a model."""
+    content = training(model.state_dict())
+    content['args'].model_kwargs['self'] = content['args']
+    (tmp_path / 'x.pth').write_bytes(torch_bytes(content))
     refused(tmp_path / 'x.pth', model)
 
 

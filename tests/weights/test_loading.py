@@ -426,7 +426,8 @@ def test_what_is_no_path(path):
 @pytest.mark.parametrize('entry, value, error, match', [
     ('file', 7, TypeError, r"\['file'\]=7 must be a file"), ('url', 7, CheckpointError, '7 is no address'),
     ('url', ['x'], CheckpointError, 'is no address'), ('state_dict', 7, TypeError, 'must be a dictionary of tensors'),
-    ('state_dict', {'x': 7}, CheckpointError, 'x'), ('hf_hub_id', 7, CheckpointError, 'hf_hub_id=7 must be text')])
+    ('state_dict', {'x': 7}, CheckpointError, 'instead of named weights'),
+    ('hf_hub_id', 7, CheckpointError, 'hf_hub_id=7 must be text')])
 def test_places_that_are_none(entry, value, error, match):
     with pytest.raises(error, match=match):
         timm.create_model(NAME, pretrained=True, pretrained_cfg_overlay={entry: value})

@@ -156,12 +156,16 @@ def _read(file: Any, repo_id: str) -> Checkpoint:
 
 
 def _as_overlay(checkpoint: Checkpoint, cfg: Any) -> Dict[str, Any]:
-    """What timm has to know of a file: that there are weights, which it would copy here, their classes and channels."""
+    """What timm has to know of a file: that there are weights, their classes and channels.
+
+    The weights themselves, which are in a `Checkpoint` too, timm would copy.
+    """
     state = checkpoint.state
     first: Optional[torch.Tensor] = state.get(f'{_first_conv(state)}.weight')
     size = (first.shape[1] if first is not None and first.ndim == 4 else cfg.input_size[0], *cfg.input_size[1:])
+    file = checkpoint.path if isinstance(cfg.file, Checkpoint) else cfg.file
     return dict(
-        state_dict=dict.fromkeys(state), source=None, custom_load=False, input_size=size, classifier='fc',
+        state_dict=dict.fromkeys(state), source=None, custom_load=False, input_size=size, classifier='fc', file=file,
         label_offset=0, num_classes=len(state['fc.weight']) if 'fc.weight' in state else 0)
 
 

@@ -3,7 +3,7 @@
 | file | read by |
 | --- | --- |
 | .safetensors | safetensors |
-| .pth, .pt, .bin, .tar (torch.save) | torch's weights-only loader, after the archive's checksums have been verified |
+| .pth, .pt, .bin, .tar (torch.save) | `load_archive`, and `load_legacy` before torch 1.6 |
 | .pdparams (paddle.save) | `load_numpy_pickle` |
 | .ckpt (MindSpore) | `load_mindspore` |
 | a folder as timm and the Hub lay it out | its model.safetensors or pytorch_model.bin, and its config.json |
@@ -11,12 +11,10 @@
 
 The kind is read off the first bytes, not off the name: published files carry every suffix.
 """
-import argparse
 import dataclasses
 import json
 import os
 import pickle
-import re
 import struct
 import zipfile
 from pathlib import Path
@@ -29,8 +27,8 @@ import yaml
 from ..model.data_cfg import OF_THE_WEIGHTS, read_config
 from .checkpoint import Checkpoint, CheckpointError
 from .mindspore import is_mindspore, load_mindspore
-from .torch_pickle import check_archive, check_legacy
-from .unpickle import UnsafePickleError, load_numpy_pickle
+from .torch_pickle import load_archive, load_legacy
+from .unpickle import Budget, UnsafePickleError, load_numpy_pickle, resolve
 from .unwrapping import unwrap
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
@@ -38,19 +36,8 @@ _TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
 _WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model_best.pth.tar', 'last.pth.tar')
 _ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')
 _LISTED = 6
+_LONGEST_YAML = 100_000  # bytes; a megabyte takes a minute to read
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
-
-
-def _load_torch(path: Path, check: Callable[[Path], None]) -> Any:
-    check(path)
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # timm keeps its command line in `args`
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        names = set(re.findall(r'GLOBAL ([\w.]+) was not', str(error)))
-        if not names and 'nsupported' not in str(error) and 'rying to' not in str(error):
-            raise
-        raise UnsafePickleError(', '.join(sorted(names)) or str(error).splitlines()[-1].strip()) from None
 
 
 def _load_any(path: Path) -> Any:
@@ -60,9 +47,9 @@ def _load_any(path: Path) -> Any:
         if size == 0:
             raise CheckpointError(f'{path}: the file is empty.')
         if head.startswith(b'PK\x03\x04') or path.suffix != '.pdparams' and zipfile.is_zipfile(path):
-            return _load_torch(path, check_archive)
+            return load_archive(path)
         if head.startswith(b'\x80') and _TORCH_MAGIC in head:
-            return _load_torch(path, check_legacy)
+            return load_legacy(path)
         header = struct.unpack('<Q', head[:8])[0] if len(head) > 8 else size
         if path.suffix == '.safetensors' or header < size and head[8:9] == b'{':
             from safetensors.torch import load_file
@@ -148,11 +135,26 @@ def _check_memory(name: str, value: torch.Tensor, seen: Dict[int, str]) -> None:
         raise CheckpointError(f'{name} and {other} share the same memory.')
 
 
-def _json(path: Path) -> Dict[str, Any]:
+class _Yaml(yaml.SafeLoader):
+    """Without merged mappings (`<<`), of which sixty lines make 2^60 entries."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        pass
+
+
+def _words(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
+    """What a file of text says: a tree no larger than the file, though YAML may say that a list is in itself."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f'{path}: not readable as JSON ({error}).') from error
+        if kind == 'YAML' and path.stat().st_size > _LONGEST_YAML:
+            raise ValueError(f'of more than {_LONGEST_YAML:,} bytes, which no training writes')
+        text = path.read_text(encoding='utf-8')
+        return resolve(parse(text), Budget(len(text)))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f'{path}: not readable as {kind} ({error}).') from error
+
+
+def _json(path: Path) -> Dict[str, Any]:
+    content = _words(path, 'JSON', json.loads)
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: holds {type(content).__name__} instead of a configuration.')
     return content
@@ -171,13 +173,9 @@ def _training(content: Any, folder: Path) -> Dict[str, Any]:
         return {}
     args = content.get('args')
     if args is None and (folder / 'args.yaml').is_file():
-        try:
-            args = yaml.safe_load((folder / 'args.yaml').read_text(encoding='utf-8'))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise CheckpointError(f'{folder / "args.yaml"}: not readable as YAML ({error}).') from error
-    args = vars(args) if isinstance(args, argparse.Namespace) else _mapping(args)
+        args = _words(folder / 'args.yaml', 'YAML', lambda text: yaml.load(text, _Yaml))
     told = {k: content[k] for k in ('arch', 'epoch', 'metric') if isinstance(content.get(k), (str, int, float))}
-    return {**told, 'args': args, 'averaged': isinstance(content.get('state_dict_ema'), dict)}
+    return {**told, 'args': _mapping(args), 'averaged': isinstance(content.get('state_dict_ema'), dict)}
 
 
 def _described(

@@ -1,132 +1,220 @@
-"""A file of torch.save, looked through before torch reads it.
+"""Files of torch.save, read without torch.load.
 
 torch's weights-only loader executes nothing that it does not know, but what it knows it trusts: `bytearray(8e9)` makes
-8 GB of ten bytes, and before torch 2.7 a tensor that says it is larger than its record is read, and written, beyond the
-end of it. Here the same program runs on stand-ins that take notes, and what no file of weights needs is refused.
+8 GB of ten bytes, `_rebuild_from_type_v2` calls what it is given, and before torch 2.7 a tensor that says it is larger
+than its record is read, and written, beyond the end of it. It also takes another directory than Python's zipfile for
+that of an archive with two. Here the program runs on stand-ins, as that of a .pdparams does, and tensors are views of
+records, which are no larger than the file and match their checksums.
 """
+import io
+import math
 import pickle
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple
 
 import torch
 
-from .unpickle import ENTRY, Budget, Plain, UnsafePickleError
+from .unpickle import Budget, Encode, Made, Ordered, Unpickler, UnsafePickleError, resolve
 
-_REBUILD = (
-    '_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_tensor_v3', '_rebuild_parameter',
-    '_rebuild_parameter_with_state', '_rebuild_sparse_tensor', '_rebuild_qtensor', '_rebuild_nested_tensor')
-# called by the pickles of weights, optimizers and training arguments; what they make is not needed here
-_CALLED = {
-    *(f'torch._utils.{name}' for name in _REBUILD), 'torch._tensor._rebuild_from_type_v2', 'torch.Size', 'torch.device',
-    'torch.nn.parameter.Parameter', 'torch.serialization._get_layout', 'argparse.Namespace', 'builtins.complex'}
-_DICTIONARIES = ('collections.OrderedDict', 'collections.Counter')
-_BYTES = ('_codecs.encode', 'builtins.bytearray', 'builtins.set')
+_OTHER_TENSORS = ('_rebuild_sparse_tensor', '_rebuild_qtensor', '_rebuild_nested_tensor')
+_BYTES_OF_AN_ITEM = 8  # of a tuple
+_MOST = 2 ** 60  # numbers of a tensor, of which one may stand in many places
 
 
-class _Made:
-    """Stands for whatever a call makes: a tensor, a size, a namespace."""
-    __slots__ = ()
+class _Tensor(Made):
+    """A tensor, or a storage as one of one dimension, without anything that a pickle could call or change."""
+    __slots__ = ('value',)
 
-    def __setstate__(self, state: Any) -> None:
-        pass
+    def __init__(self, value: torch.Tensor) -> None:
+        self.value = value
+
+    def resolve(self, budget: Budget, depth: int) -> torch.Tensor:
+        return self.value
 
 
-class _Name(_Made):
-    """Stands for a function, a class or a constant."""
-    __slots__ = ('name', 'budget')
+class _Name(Made):
+    """A function, a class or a constant, which calls what stands for it."""
+    __slots__ = ('name', 'make')
 
-    def __init__(self, name: str, budget: Budget) -> None:
+    def __init__(self, name: str, make: Optional[Callable]) -> None:
         self.name = name
-        self.budget = budget
+        self.make = make
 
     def __call__(self, *args: Any) -> Any:
-        if self.name in _DICTIONARIES:
-            self.budget.spend(ENTRY * len(args[0]) if args else 0)
-            return Plain(*args)
-        if self.name in _BYTES and not any(isinstance(a, int) for a in args):
-            self.budget.spend(len(args[0]) if args else 0)
-            return _Made()
-        if self.name in _CALLED:
-            return _Made()
-        raise UnsafePickleError(self.name)
+        if self.make is None:
+            raise UnsafePickleError(self.name)
+        return self.make(*args)
+
+    def resolve(self, budget: Budget, depth: int) -> str:
+        return self.name
 
 
-class _Unpickler(pickle._Unpickler):
-    """On stand-ins; what is looked for is noted in `storages`: key -> bytes."""
+class _Namespace(Made):
+    """`argparse.Namespace`, in which timm keeps its command line; a dictionary in the end."""
+    __slots__ = ('words',)
 
-    def __init__(self, file: BinaryIO, budget: Budget) -> None:
+    def __init__(self) -> None:
+        self.words: Any = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.words = state
+
+    def resolve(self, budget: Budget, depth: int) -> Any:
+        return resolve(self.words, budget, depth + 1)
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
+    """`torch._utils._rebuild_tensor` and its second version.
+
+    Whether it fits its storage is not left to torch, whose sum of offset and sizes overflows in 2.6.
+    """
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
+    if min((offset, *size, *stride)) < 0 or math.prod(size) > _MOST or last + (0 not in size) > storage.value.numel():
+        raise pickle.UnpicklingError(f'a tensor of shape {size} is larger than its storage')
+    return _Tensor(storage.value.as_strided(size, stride, offset))
+
+
+def _tensor_of_dtype(storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> _Tensor:
+    """The third version, of types without a storage class."""
+    _, _, dtype, *_ = more
+    return _tensor(_Tensor(storage.value.view(getattr(torch, dtype.name.rpartition('.')[2]))), offset, size, stride)
+
+
+def _first(value: Any, *_: Any) -> Any:
+    """A parameter is its tensor."""
+    return value
+
+
+def _from_type(function: Any, _: Any, args: Any, *__: Any) -> Any:
+    """A tensor with attributes or of a class of its own is the tensor."""
+    return function(*args)
+
+
+def _not_plain(*_: Any) -> Any:
+    raise UnsafePickleError('a sparse, nested or quantized tensor, not a plain one')
+
+
+def _text(*args: Any) -> str:
+    return ':'.join(map(str, args)) if all(isinstance(a, (str, int)) for a in args) else ''
+
+
+class _Unpickler(Unpickler):
+    """On stand-ins.
+
+    Args:
+        storage: Key, count and bytes of one -> the numbers.
+    """
+
+    def __init__(self, file: BinaryIO, budget: Budget, storage: Callable[[str, int, int], bytearray]) -> None:
         super().__init__(file)
-        self.budget = budget
-        self.storages: Dict[Any, int] = {}
+        self.storage = storage
+        self.storages: Dict[str, torch.Tensor] = {}
+
+        def spend(make: Callable, each: int) -> Callable:
+            def of(items: Any = ()) -> Any:
+                budget.spend(each * len(items))  # of a number there is no length
+                return make(items)
+            return of
+
+        tensors: Dict[str, Callable] = {
+            '_rebuild_tensor': _tensor, '_rebuild_tensor_v2': _tensor, '_rebuild_tensor_v3': _tensor_of_dtype,
+            '_rebuild_parameter': _first, '_rebuild_parameter_with_state': _first,
+            **dict.fromkeys(_OTHER_TENSORS, _not_plain)}
+        self.known: Dict[str, Callable] = {
+            **{f'torch._utils.{name}': make for name, make in tensors.items()},
+            'torch._tensor._rebuild_from_type_v2': _from_type, 'torch.nn.parameter.Parameter': _first,
+            'torch.Size': spend(tuple, _BYTES_OF_AN_ITEM), 'builtins.set': spend(list, _BYTES_OF_AN_ITEM),
+            'builtins.bytearray': spend(bytes, 1), 'collections.OrderedDict': Ordered(budget),
+            'collections.Counter': Ordered(budget), '_codecs.encode': Encode(budget), 'builtins.complex': complex,
+            'torch.device': _text, 'torch.serialization._get_layout': _text, 'argparse.Namespace': _Namespace}
 
     def find_class(self, module: str, name: str) -> Any:
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f'{module}.{name}'
-        known = full in _CALLED or full in _DICTIONARIES or full in _BYTES or module == 'torch' and isinstance(
+        constant = module == 'torch' and isinstance(
             getattr(torch, name, None), (type, torch.dtype, torch.layout, torch.qscheme))
-        if not known and full not in ('torch.storage.UntypedStorage', 'torch.storage.TypedStorage'):
+        if full not in self.known and not constant and full not in (
+                'torch.storage.UntypedStorage', 'torch.storage.TypedStorage'):
             raise UnsafePickleError(full)
-        return _Name(full, self.budget)
+        return _Name(full, self.known.get(full))
 
-    def get_extension(self, code: int) -> Any:
-        raise UnsafePickleError(f'the extension {code}')
-
-    def load_newobj(self) -> None:
-        args = self.stack.pop()  # type: ignore[attr-defined]
-        self.stack[-1] = self.stack[-1](*args)  # type: ignore[attr-defined]
-
-    def persistent_load(self, pid: Any) -> Any:
+    def persistent_load(self, pid: Any) -> _Tensor:
         kind, storage, key, _, numel = pid[:5]
         if kind != 'storage' or not isinstance(storage, _Name) or not isinstance(numel, int) or numel < 0:
             raise UnsafePickleError('something that is no storage of numbers')
         name = storage.name.rpartition('.')[2]
-        size = 1 if name == 'UntypedStorage' else getattr(torch, name)._dtype.itemsize
-        self.storages[key] = max(numel * size, self.storages.get(key, 0))
-        return _Made()
+        dtype = torch.uint8 if name == 'UntypedStorage' else getattr(torch, name)._dtype
+        if not isinstance(key, str) or any(pid[5:]):
+            raise pickle.UnpicklingError('a storage without a name, or a part of another, as torch wrote before 0.4')
+        if key not in self.storages:
+            numbers = self.storage(key, numel, dtype.itemsize)
+            self.storages[key] = torch.frombuffer(numbers, dtype=torch.uint8) if numbers else torch.empty(
+                0, dtype=torch.uint8)
+        whole = self.storages[key].view(dtype)
+        if len(whole) < numel:
+            raise pickle.UnpicklingError(f'storage {key!r} should have {numel} numbers and has {len(whole)}')
+        return _Tensor(whole)
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.NEWOBJ[0]: load_newobj}  # type: ignore[dict-item]
 
-
-def check_archive(path: Path) -> None:
-    """Check a zip archive of torch.save: checksums, which torch skips, what it asks for and the sizes that it says.
+def load_archive(path: Path) -> Any:
+    """Read a zip archive of torch.save.
 
     Raises:
-        UnsafePickleError: It asks for more than tensors; nothing has been executed.
-        pickle.UnpicklingError, zipfile.BadZipFile: It is damaged, or says other sizes than it has.
+        UnsafePickleError: It asks for more than tensors; nothing has been executed. The message names it.
+        Exception: Of many kinds, from a damaged file.
     """
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
-        records = archive.infolist()
-        for info in records:
-            if info.compress_type != zipfile.ZIP_STORED:
+        records = {info.filename: info for info in archive.infolist()}
+        for info in records.values():
+            if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
                 raise pickle.UnpicklingError(f'record {info.filename!r} is compressed, which torch.save never does')
-        if sum(info.file_size for info in records) > size or len({i.filename for i in records}) < len(records):
+        if sum(i.file_size for i in records.values()) > size or len(records) < len(archive.infolist()):
             raise pickle.UnpicklingError('its records overlap')
-        bad = archive.testzip()
-        if bad is not None:
-            raise pickle.UnpicklingError(f'record {bad!r} does not match its checksum')
-        program, = (i for i in records if i.filename.rpartition('/')[2] == 'data.pkl')
+        program, = (name for name in records if name.rpartition('/')[2] == 'data.pkl')
+        prefix = program.removesuffix('data.pkl')
+        order = records.get(f'{prefix}byteorder')
+        if order and archive.read(order) != b'little':
+            raise pickle.UnpicklingError('its byte order is not little')
+        budget = Budget(size)
+
+        def storage(key: str, count: int, each: int) -> bytearray:
+            info, said = records.get(f'{prefix}data/{key}'), count * each
+            if not info or info.file_size < said:
+                has = info.file_size if info else 0
+                raise pickle.UnpicklingError(f'record {key!r} should have {said} bytes and has {has}')
+            return bytearray(archive.read(info)[:said])  # which compares the checksum
+
         with archive.open(program) as file:
-            unpickler = _Unpickler(file, Budget(size))  # type: ignore[arg-type]
-            unpickler.load()
-        sizes = {info.filename: info.file_size for info in records}
-        for key, said in unpickler.storages.items():
-            has = sizes.get(f'{program.filename.removesuffix("data.pkl")}data/{key}', -1)
-            if has < said:
-                raise pickle.UnpicklingError(f'record {key!r} should have {said} bytes and has {max(has, 0)}')
+            content = _Unpickler(file, budget, storage).load()  # type: ignore[arg-type]
+    return resolve(content, budget)
 
 
-def check_legacy(path: Path) -> None:
-    """Check a file as torch.save wrote it before torch 1.6; errors as of `check_archive`."""
-    size = path.stat().st_size
-    budget = Budget(size)
-    with path.open('rb') as file:
-        storages: List[Tuple[Any, int]] = []
-        for _ in range(4):  # a magic number, a version, the system, the content
-            unpickler = _Unpickler(file, budget)
-            unpickler.load()
-            storages += unpickler.storages.items()
-    if sum(said for _, said in storages) > size:
-        raise pickle.UnpicklingError('its tensors say that they are larger than the file')
+def load_legacy(path: Path) -> Any:
+    """Read a file as torch.save wrote it before torch 1.6, in which the numbers follow; errors as of `load_archive`."""
+    content = path.read_bytes()
+    file, left = io.BytesIO(content), len(content)  # of which a damaged length cannot ask for more
+    budget = Budget(left)
+    numbers: Dict[str, Tuple[int, bytearray]] = {}
+
+    def storage(key: str, count: int, each: int) -> bytearray:
+        nonlocal left
+        left -= count * each
+        if left < 0:
+            raise pickle.UnpicklingError('its tensors say that they are larger than the file')
+        numbers[key] = count, bytearray(count * each)
+        return numbers[key][1]
+
+    # a magic number, a version, the system, the content, the order of the storages
+    _, _, system, made, keys = (_Unpickler(file, budget, storage).load() for _ in range(5))
+    if not system.get('little_endian', True):
+        raise pickle.UnpicklingError('its byte order is not little')
+    if sorted(keys) != sorted(numbers):
+        raise pickle.UnpicklingError('the list of its storages is not that of its tensors')
+    for key in keys:
+        count, data = numbers[key]
+        if int.from_bytes(file.read(8), 'little') != count or file.readinto(data) != len(data):
+            raise pickle.UnpicklingError(f'storage {key!r} is cut or of another size')
+    return resolve(made, budget)

@@ -1,4 +1,4 @@
-"""A reader of pickled numpy arrays that knows numpy arrays and nothing else.
+"""A reader of pickles that knows numpy arrays and nothing else; `torch_pickle` has what it knows of tensors.
 
 A pickle is a program: it names the functions to call. Here the few names that an array of numbers is made of are
 answered with stand-ins that only take notes, every other name is refused, and the arrays are made from the notes
@@ -6,7 +6,7 @@ afterwards. numpy's own objects are not handed out, since their `__setstate__` t
 """
 import io
 import pickle
-from typing import Any, BinaryIO, Dict
+from typing import Any, BinaryIO, ClassVar, Dict
 
 import numpy as np
 
@@ -17,7 +17,9 @@ class UnsafePickleError(pickle.UnpicklingError):
     """The pickle asks for something other than arrays of numbers."""
 
 
-ENTRY = 100  # bytes of an entry of a dictionary
+_ENTRY, _VALUE = 100, 16  # bytes of an entry of a dictionary, and of a value
+_DEPTH = 50  # of lists and dictionaries in each other, far beyond what trainers write
+_WORDS = (str, bytes, int, float, complex, type(None))
 
 
 class Budget:
@@ -31,10 +33,22 @@ class Budget:
         """Raise where a few bytes, used again and again, become many."""
         self.left -= size
         if self.left < 0:
-            raise pickle.UnpicklingError('its arrays and dictionaries are larger than the file')
+            raise pickle.UnpicklingError('written out, it would be larger than the file')
 
 
-class _Dtype:
+class Made:
+    """A stand-in for what a pickle makes or names. It has no attributes that a pickle could set."""
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError(f'it changes a {type(self).__name__.lstrip("_").lower()}')
+
+    def resolve(self, budget: Budget, depth: int) -> Any:
+        """The value in the end."""
+        raise UnsafePickleError('something that is neither an array nor text')
+
+
+class _Dtype(Made):
     """Stands for `numpy.dtype`."""
     __slots__ = ('code', 'order')
 
@@ -47,7 +61,7 @@ class _Dtype:
         if any(part is not None for part in state[2:5]):  # subarray, names, fields
             raise UnsafePickleError('an array of records instead of numbers')
 
-    def resolve(self) -> np.dtype:
+    def dtype(self) -> np.dtype:
         code = self.code if isinstance(self.code, str) else ''
         dtype = np.dtype(code) if code[:1] in tuple(_KINDS) and code[1:].isdigit() else None
         if dtype is None or dtype.kind not in _KINDS:
@@ -57,31 +71,27 @@ class _Dtype:
         return dtype.newbyteorder('<' if self.order == '<' else '=')
 
 
-class _Array:
+class _Array(Made):
     """Stands for `numpy.ndarray`."""
     __slots__ = ('shape', 'dtype', 'fortran', 'data')
 
     def __setstate__(self, state: tuple) -> None:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
-    def resolve(self) -> np.ndarray:
+    def resolve(self, budget: Budget, depth: int) -> np.ndarray:
         if not isinstance(self.dtype, _Dtype):
             raise pickle.UnpicklingError('an array without a dtype')
-        dtype = self.dtype.resolve()
+        dtype = self.dtype.dtype()
         if not isinstance(self.data, bytes):
             raise UnsafePickleError('an array of objects instead of numbers')
+        budget.spend(len(self.data))
         if self.fortran and len(self.shape) > 1:
             raise pickle.UnpicklingError('an array in Fortran order, which no writer of weights uses')
         array = np.frombuffer(self.data, dtype).reshape(self.shape)  # raises where shape and bytes disagree
         return array.astype(dtype.newbyteorder('='))  # a copy: torch wants native and writable
 
 
-class _Call:
-    """A function in the pickle's eyes, without attributes that a pickle could set."""
-    __slots__ = ()
-
-
-class _Reconstruct(_Call):
+class _Reconstruct(Made):
     """Stands for `numpy.core.multiarray._reconstruct`."""
     __slots__ = ()
 
@@ -91,7 +101,7 @@ class _Reconstruct(_Call):
         return _Array()
 
 
-class _Scalar(_Call):
+class _Scalar(Made):
     """Stands for `numpy.core.multiarray.scalar`."""
     __slots__ = ()
 
@@ -101,7 +111,7 @@ class _Scalar(_Call):
         return array
 
 
-class _Encode(_Call):
+class Encode(Made):
     """Stands for `_codecs.encode`, which old pickles make bytes with."""
     __slots__ = ('budget',)
 
@@ -116,20 +126,31 @@ class _Encode(_Call):
 
 
 class Plain(Dict[Any, Any]):
-    """A dictionary to which a pickle cannot give attributes (`_metadata` of a state dict)."""
+    """A dictionary to which a pickle cannot give attributes (`_metadata` of a state dict), nor keys but words.
+
+    The hash of a tuple of tuples, each of them twice, takes 2^60 steps.
+    """
     __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not all(isinstance(k, _WORDS) for k in (key if isinstance(key, tuple) else (key,))):
+            raise pickle.UnpicklingError('a key of a dictionary is neither text nor a number')
+        super().__setitem__(key, value)
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-class _Ordered(_Encode):
+class Ordered(Encode):
     """Stands for `collections.OrderedDict`."""
     __slots__ = ()
 
     def __call__(self, items: Any = ()) -> Dict[Any, Any]:  # type: ignore[override]
-        self.budget.spend(ENTRY * len(items))
-        return Plain(items)
+        self.budget.spend(_ENTRY * len(items))
+        made = Plain()
+        for key, value in items.items() if isinstance(items, dict) else items:
+            made[key] = value
+        return made
 
 
 _KNOWN = {
@@ -140,12 +161,43 @@ _KNOWN = {
 }
 
 
-class _Unpickler(pickle._Unpickler):
-    """On the implementation in Python: the one in C allocates whatever a damaged memo index asks for."""
+class Unpickler(pickle._Unpickler):
+    """On the implementation in Python: the one in C allocates whatever a damaged memo index asks for.
+
+    What comes next is not in files of weights: sets, whose members are hashed as keys are, and numbered names.
+    """
+
+    def load_empty_dictionary(self) -> None:
+        self.append(Plain())  # type: ignore[attr-defined]
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        made = Plain()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            made[key] = value
+        self.append(made)  # type: ignore[attr-defined]
+
+    def load_newobj(self) -> None:
+        args = self.stack.pop()  # type: ignore[attr-defined]
+        self.stack[-1] = self.stack[-1](*args)  # type: ignore[attr-defined]
+
+    def load_set(self) -> None:
+        raise UnsafePickleError('a set')
+
+    def get_extension(self, code: int) -> Any:
+        raise UnsafePickleError(f'the extension {code}')
+
+    dispatch: ClassVar[Dict[int, Any]] = {
+        **pickle._Unpickler.dispatch, pickle.EMPTY_DICT[0]: load_empty_dictionary, pickle.DICT[0]: load_dict,
+        pickle.NEWOBJ[0]: load_newobj,
+        **dict.fromkeys((pickle.EMPTY_SET[0], pickle.FROZENSET[0], pickle.ADDITEMS[0]), load_set)}
+
+
+class _Unpickler(Unpickler):
 
     def __init__(self, file: BinaryIO, budget: Budget) -> None:
         super().__init__(file)
-        self.made = {('_codecs', 'encode'): _Encode(budget), ('collections', 'OrderedDict'): _Ordered(budget)}
+        self.made = {('_codecs', 'encode'): Encode(budget), ('collections', 'OrderedDict'): Ordered(budget)}
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -154,15 +206,25 @@ class _Unpickler(pickle._Unpickler):
             raise UnsafePickleError(f'{module}.{name}') from None
 
 
-def _resolve(value: Any, budget: Budget) -> Any:
-    """Values of their notes. What stands in many places is made, and counted, as often."""
-    budget.spend(64)
-    if isinstance(value, _Array):
-        budget.spend(len(value.data) if isinstance(value.data, bytes) else 0)
-        return value.resolve()
+def resolve(value: Any, budget: Budget, depth: int = 0) -> Any:
+    """Values of their notes. What stands in many places is made, and counted, as often.
+
+    Raises:
+        UnsafePickleError: Something is no value.
+        pickle.UnpicklingError: It is more than the file has, or in itself.
+    """
+    budget.spend(_VALUE)
+    if depth > _DEPTH:
+        raise pickle.UnpicklingError(f'its lists and dictionaries lie in each other, more than {_DEPTH} deep')
+    if isinstance(value, Made):
+        return value.resolve(budget, depth)
     if isinstance(value, dict):
-        return {k: _resolve(v, budget) for k, v in value.items()}
-    if isinstance(value, (_Dtype, _Call, type)):
+        return {k: resolve(v, budget, depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(resolve(v, budget, depth + 1) for v in value)
+    if isinstance(value, (str, bytes)):
+        budget.spend(len(value))
+    elif not isinstance(value, _WORDS):
         raise UnsafePickleError('something that is neither an array nor text')
     return value
 
@@ -176,4 +238,4 @@ def load_numpy_pickle(file: BinaryIO) -> Any:
     """
     content = file.read()
     made = _Unpickler(io.BytesIO(content), Budget(len(content))).load()  # a damaged length cannot ask for more
-    return _resolve(made, Budget(len(content)))
+    return resolve(made, Budget(len(content)))

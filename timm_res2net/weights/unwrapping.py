@@ -82,4 +82,4 @@ def _there(entries: Dict[str, Any]) -> str:
 
 
 def _kind(content: Any) -> str:
-    return 'an empty dictionary' if content == {} and isinstance(content, dict) else type(content).__name__
+    return 'an empty dictionary' if isinstance(content, dict) and not content else type(content).__name__
