@@ -92,12 +92,13 @@ def test_prepacked_on_a_cpu_with_onednn_uses_the_fast_path():
 def test_prepacked_falls_back_without_a_difference(fault, monkeypatch):
     """torch's undocumented operators may go, fail or change; the results stay those of the documented path."""
     def broken(self, x, weight, shortcut):
-        if fault == 'missing':
-            return torch.ops.mkldnn.no_such_operator(x)
         if fault == 'fails':
             raise RuntimeError('not today')
         return self.plain(x, shortcut) * 1.001
-    monkeypatch.setattr(PackedConv2d, 'fast', broken)
+    if fault == 'missing':  # as in a torch without oneDNN, on some ARM64 machines
+        monkeypatch.setattr(torch.ops, 'mkldnn', torch.ops.no_such_namespace)
+    else:
+        monkeypatch.setattr(PackedConv2d, 'fast', broken)
     model = make()
     fast, plain = deploy.prepack(model), fold(model).to(memory_format=torch.channels_last)
     x = torch.randn(2, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
@@ -337,6 +338,7 @@ def test_norms_that_do_not_fold_are_exported_as_they_are(tmp_path):
     (dict(format='torch', images=torch.zeros(2, 3, 8, 8)), 'uint8'),
     (dict(format='torch', images=[]), 'at least one image'),
     (dict(format='torch', images=[torch.zeros(3, 8, 8).numpy()]), 'holds ndarray'),
+    (dict(format='torch', images=torch.zeros(2, 3, 8, 8).numpy()), 'images=numpy.ndarray must be a folder'),
 ])
 def test_wrong_arguments(args, match, model, tmp_path):
     with pytest.raises(ValueError, match=match):
@@ -351,6 +353,15 @@ def test_refused_models_and_paths(model, tmp_path):
         deploy.export(make(features_only=True), tmp_path / 'model.pt2', images=images(4), image_size=SIZE)
     with pytest.raises(TypeError, match='Linear is no network'):
         deploy.export(nn.Linear(2, 2).eval(), tmp_path / 'model.pt2')
+    for nothing in ('res2net50_26w_4s_custom', None, torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))):
+        for call in (deploy.fold, deploy.prepack, lambda m: deploy.export(m, tmp_path / 'model.pt2', 'torch')):
+            with pytest.raises(TypeError, match='it must be a network'):
+                call(nothing)
+    for path in (None, 3):
+        with pytest.raises(TypeError, match=f'path={path} must be text'):
+            deploy.export(model, path)
+        with pytest.raises(TypeError, match=f'path={path} must be text'):
+            deploy.load(path)
     (tmp_path / 'folder.pt2').mkdir()
     with pytest.raises(FileExistsError, match='is a folder'):
         deploy.export(model, tmp_path / 'folder.pt2', 'torch', images=images(4), overwrite=True)
@@ -360,6 +371,38 @@ def test_refused_models_and_paths(model, tmp_path):
     assert (tmp_path / 'model.pt2').read_text() == 'mine'
     deploy.export(model, tmp_path / 'model.pt2', 'torch', images=images(4), image_size=SIZE, overwrite=True)
     assert deploy.load(tmp_path / 'model.pt2').metadata['precision'] == 'fp32'
+
+
+def by_hand(change):
+    model = make()
+    change(model)
+    return model
+
+
+@pytest.mark.parametrize('change, match', [
+    (lambda m: m.layer3[0].train(), r'The model, its layer3\.0, is in training mode'),
+    (lambda m: m.to('meta'), 'on the device meta'),
+    (lambda m: setattr(m, 'fc', nn.Linear(m.num_features, 5)), r'shape \(None, 5\) and has num_classes=8'),
+    (lambda m: setattr(m, 'fc', nn.Identity()), r'\) and has num_classes=8: set model.num_classes to what it gives'),
+    (lambda m: m.layer2[0].conv1.weight.data.fill_(torch.nan), 'model itself gives NaN or inf for 4 of 4 check images'),
+])
+def test_models_changed_by_hand_are_refused_as_they_are(change, match, tmp_path):
+    with pytest.raises(ValueError, match=match):
+        deploy.export(by_hand(change), tmp_path / 'm.pt2', 'torch', image_size=SIZE, images=images(4))
+    assert not list(tmp_path.iterdir())
+    if 'training' in match or 'meta' in match:
+        with pytest.raises(ValueError, match=match):
+            deploy.prepack(by_hand(change))
+
+
+def test_a_classifier_changed_by_hand_is_exported_with_its_number_of_classes(tmp_path):
+    model = by_hand(lambda m: m.__dict__.update(num_classes=5))
+    model.fc = nn.Linear(model.num_features, 5)
+    model.pretrained_cfg['label_names'] = list('abcdefgh')  # of what it had
+    deploy.export(model, tmp_path / 'm.pt2', 'torch', image_size=SIZE, images=images(4))
+    loaded = deploy.load(tmp_path / 'm.pt2')
+    assert loaded.labels is None and '-> 5 classes' in str(loaded)
+    assert relative(loaded(torch.ones(1, 3, SIZE, SIZE)), model(torch.ones(1, 3, SIZE, SIZE)).detach()) <= 1e-4
 
 
 @pytest.mark.parametrize('channels', [1, 4])

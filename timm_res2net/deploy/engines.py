@@ -6,17 +6,16 @@ from typing import Any, List, Set
 
 import torch
 
-from .guest import own_signal_stack, refuse_telemetry
+from .guest import own_signal_stack, telemetry_refused
 
 METADATA = 'timm_res2net'  # the key, in every format
 
 
 def engine(name: str) -> Any:
     """Import an optional module, or say in one line how to get it."""
-    if name.split('.')[0] in ('openvino', 'nncf'):
-        refuse_telemetry()
     try:
-        return importlib.import_module(name)
+        with telemetry_refused(name.split('.')[0]):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ImportError(f"{error.name} is not installed: pip install 'timm-res2net[deploy]'") from error
 
