@@ -14,8 +14,9 @@ from timm_res2net import deploy
 from timm_res2net.deploy.packing import PackedConv2d
 
 QUICK = {('torch', 'fp32'), ('onnx', 'fp32'), ('openvino', 'fp32'), ('openvino', 'int8')}
-PATHS = ['prepack', 'prepack bf16', *(
-    pytest.param(' '.join(case), marks=() if case in QUICK else pytest.mark.slow) for case in CASES)]
+FILES = [
+    pytest.param(' '.join(case), marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+PATHS = ['prepack', 'prepack bf16', *FILES]
 PREPACKED = {'prepack': torch.float32, 'prepack bf16': torch.bfloat16}
 
 
@@ -62,7 +63,7 @@ def test_a_broken_image_gives_nan_and_its_neighbours_their_answers(path, value, 
     assert relative(y[::2], whole[::2]) <= (1e-4 if 'fp32' in path or path == 'prepack' else 3e-2)
 
 
-@pytest.mark.parametrize('path', [path for path in PATHS if path not in PREPACKED])
+@pytest.mark.parametrize('path', FILES)
 def test_enormous_numbers_give_nan_and_nothing_is_said(path, fast_of):
     """As the model they overflow, and then some engines' ReLU makes 0 of NaN; numpy has warnings for such sums."""
     fast, whole = fast_of(path), fast_of(path)(batch())

@@ -3,6 +3,7 @@ import copy
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from torch import nn
 
 import timm_res2net
 from timm_res2net import deploy
-from timm_res2net.deploy import exporting, loaders, packing, preparing, writers
+from timm_res2net.deploy import engines, exporting, loaders, packing, preparing, writers
 from timm_res2net.deploy.packing import PackedConv2d
 from timm_res2net.model.blocks import Res2NetBlock
 from timm_res2net.model.fold import fold, fold_norms
@@ -434,6 +435,27 @@ def test_an_engine_that_is_not_installed(missing, call, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'timm-res2net\[deploy\]'"):
         call(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ['a.onnx']
+
+
+@pytest.mark.parametrize('code', ['', 'import torch\ntorch.utils._pytree.no_such_function()'])
+def test_an_engine_that_does_not_go_with_this_torch(code, tmp_path, monkeypatch):
+    """With torch 2.6: torchao 0.9 has no PT2E, 0.18 calls what this torch has not."""
+    for file, text in (('torchao/__init__.py', code), ('torchao-0.0.9.dist-info/METADATA', 'Version: 0.0.9\n')):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text(text)
+    for name in [n for n in sys.modules if n.split('.')[0] == 'torchao']:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=rf'torchao 0\.0\.9 does not go with torch {re.escape(torch.__version__)} \('):
+        engines.engine('torchao.quantization.pt2e.quantize_pt2e')
+    sys.modules.pop('torchao', None)
+
+
+@pytest.mark.parametrize('format', ['torch', 'aotinductor'])
+def test_int8_with_the_oldest_torch_is_refused(format, network, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', '2.6.0+cu124')
+    with pytest.raises(ValueError, match=r'no torchao quantizes for torch 2\.6\.0\+cu124; use a later torch, or'):
+        deploy.export(network, tmp_path / 'm.pt2', format, 'int8', image_size=SIZE, images=images(4))
 
 
 class Absent:

@@ -139,6 +139,7 @@ ELSEWHERE = {
     'a worker that was killed': test_workers.test_a_process_that_dies_is_named_and_replaced,
     'a model in half precision': test_deploy.test_models_of_other_kinds,
     'norms that cannot be folded': test_deploy.test_norms_that_do_not_fold_are_exported_as_they_are,
+    "int8 for torch's own formats, with torch 2.6": test_deploy.test_int8_with_the_oldest_torch_is_refused,
     'a full disk': test_faults.test_a_full_disk,
     'a read-only folder': test_faults.test_a_read_only_folder,
     'a file that does not agree with its model': test_deploy.test_a_file_that_disagrees_is_not_left,
