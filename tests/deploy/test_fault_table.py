@@ -13,6 +13,7 @@ import test_deploy
 import test_faults
 import test_workers
 import torch
+import torch._inductor.config
 from deploying import SIZE, images, make
 from PIL import Image
 from torch import nn
@@ -99,7 +100,8 @@ DONE = {
         lambda export: export('res2net50_26w_4s_custom'), lambda export, file: export(file)],
     'a scripted model': lambda export: export(torch.jit.trace(make(), X)),
     'features_only=True': lambda export: export(make(features_only=True)),
-    'a classifier replaced by hand': lambda export: export(by_hand(lambda m: setattr(m, 'fc', nn.Linear(1024, 3)))),
+    'a classifier replaced by hand': lambda export: export(
+        by_hand(lambda m: setattr(m, 'fc', nn.Linear(m.num_features, 3)))),
     'another number of channels for `HierarchicalSplit`': lambda: timm_res2net.HierarchicalSplit(4)(X),
     'a suffix of no format': lambda export: export(name='m.pth', format=None),
     'a suffix of another format': lambda export: export(format='onnx'),
