@@ -1,6 +1,7 @@
 """Bad input to fast paths: NaN or an empty batch as in eager, or an error that names it; never a confident class."""
 import copy
 import functools
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,8 +14,9 @@ from timm_res2net import deploy
 from timm_res2net.deploy.packing import PackedConv2d
 
 QUICK = {('torch', 'fp32'), ('onnx', 'fp32'), ('openvino', 'fp32'), ('openvino', 'int8')}
-PATHS = ['prepack', 'prepack bf16', *(
-    pytest.param(' '.join(case), marks=() if case in QUICK else pytest.mark.slow) for case in CASES)]
+FILES = [
+    pytest.param(' '.join(case), marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+PATHS = ['prepack', 'prepack bf16', *FILES]
 PREPACKED = {'prepack': torch.float32, 'prepack bf16': torch.bfloat16}
 
 
@@ -61,6 +63,39 @@ def test_a_broken_image_gives_nan_and_its_neighbours_their_answers(path, value, 
     assert relative(y[::2], whole[::2]) <= (1e-4 if 'fp32' in path or path == 'prepack' else 3e-2)
 
 
+@pytest.mark.parametrize('path', FILES)
+def test_enormous_numbers_give_nan_and_nothing_is_said(path, fast_of):
+    """As the model they overflow, and then some engines' ReLU makes 0 of NaN; numpy has warnings for such sums."""
+    fast, whole = fast_of(path), fast_of(path)(batch())
+    for worst in ((3e38, 3e38), (3e38, 1.), (torch.inf, -torch.inf)):
+        x = batch()
+        x[1, 1, 10, 10:12] = torch.tensor(worst)
+        y = fast(x)
+        assert y[1].isnan().all() and relative(y[::2], whole[::2]) <= (1e-4 if 'fp32' in path else 3e-2)
+
+
+@pytest.mark.parametrize('format', ['torch', 'onnx', 'openvino'])
+def test_a_file_computes_what_was_measured_under_autocast_too(format, fast_of):
+    fast, x = fast_of(f'{format} fp32'), batch()
+    expected = fast(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(fast(x), expected)
+
+
+def test_maps_of_broken_images_are_nan(tmp_path):
+    """A network without classifier and pooling gives (B, C, H, W)."""
+    model = make(num_classes=0, global_pool='')
+    deploy.export(model, tmp_path / 'maps.pt2', 'torch', image_size=SIZE, images=images(4))
+    y = deploy.load(tmp_path / 'maps.pt2')(broken(torch.nan, 'pixel'))
+    assert y.shape == model(batch()).shape and y[1].isnan().all() and y[::2].isfinite().all()
+
+
+@pytest.mark.parametrize('copied', [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_loaded_file_is_not_copied(copied, exported):
+    with pytest.raises(TypeError, match='send its path, and deploy.load it there'):
+        copied(deploy.load(exported('torch').path))
+
+
 @pytest.mark.parametrize('path', PATHS)
 def test_an_empty_batch_gives_an_empty_answer(path, fast_of, network):
     x = torch.zeros(0, 3, SIZE, SIZE)
@@ -100,13 +135,14 @@ def test_refused_by_name(path, what, fast_of):
 
 @pytest.mark.parametrize('path', PATHS)
 def test_taken_as_they_are(path, fast_of, network):
-    """Inputs that require gradients, lie otherwise in memory, are parts of others or parameters."""
+    """Inputs that require gradients, lie otherwise in memory, are parts of others, parameters or lazily negated."""
     fast, x = fast_of(path), batch()
     tolerance = 1e-4 if 'fp32' in path or path == 'prepack' else 3e-2
     wide = torch.cat([x, x], 3)[..., :SIZE]
     with torch.inference_mode():
         expected = fast(x)
-    for other in (x.clone().requires_grad_(), x.to(memory_format=torch.channels_last), wide, torch.nn.Parameter(x)):
+    for other in (x.clone().requires_grad_(), x.to(memory_format=torch.channels_last), wide, torch.nn.Parameter(x),
+                  torch._neg_view(-x)):
         y = fast(other)
         assert relative(y.detach(), expected) <= tolerance
         if path not in PREPACKED:
@@ -134,7 +170,6 @@ def test_another_size_is_refused_by_a_file_for_one(path, fast_of):
 
 def fast_convolutions(fast):
     return sum(w is not None for m in fast.modules() if isinstance(m, PackedConv2d) for w in m.packed.values())
-
 
 
 @pytest.mark.parametrize('first', ['NaN', 'inf', 'enormous', 'empty', 'autocast', 'gradients'])

@@ -3,6 +3,7 @@ import copy
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from torch import nn
 
 import timm_res2net
 from timm_res2net import deploy
-from timm_res2net.deploy import exporting, loaders, packing, preparing, writers
+from timm_res2net.deploy import engines, exporting, loaders, packing, preparing, writers
 from timm_res2net.deploy.packing import PackedConv2d
 from timm_res2net.model.blocks import Res2NetBlock
 from timm_res2net.model.fold import fold, fold_norms
@@ -92,12 +93,13 @@ def test_prepacked_on_a_cpu_with_onednn_uses_the_fast_path():
 def test_prepacked_falls_back_without_a_difference(fault, monkeypatch):
     """torch's undocumented operators may go, fail or change; the results stay those of the documented path."""
     def broken(self, x, weight, shortcut):
-        if fault == 'missing':
-            return torch.ops.mkldnn.no_such_operator(x)
         if fault == 'fails':
             raise RuntimeError('not today')
         return self.plain(x, shortcut) * 1.001
-    monkeypatch.setattr(PackedConv2d, 'fast', broken)
+    if fault == 'missing':  # as in a torch without oneDNN, on some ARM64 machines
+        monkeypatch.setattr(torch.ops, 'mkldnn', torch.ops.no_such_namespace)
+    else:
+        monkeypatch.setattr(PackedConv2d, 'fast', broken)
     model = make()
     fast, plain = deploy.prepack(model), fold(model).to(memory_format=torch.channels_last)
     x = torch.randn(2, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
@@ -337,6 +339,7 @@ def test_norms_that_do_not_fold_are_exported_as_they_are(tmp_path):
     (dict(format='torch', images=torch.zeros(2, 3, 8, 8)), 'uint8'),
     (dict(format='torch', images=[]), 'at least one image'),
     (dict(format='torch', images=[torch.zeros(3, 8, 8).numpy()]), 'holds ndarray'),
+    (dict(format='torch', images=torch.zeros(2, 3, 8, 8).numpy()), 'images=numpy.ndarray must be a folder'),
 ])
 def test_wrong_arguments(args, match, model, tmp_path):
     with pytest.raises(ValueError, match=match):
@@ -351,6 +354,15 @@ def test_refused_models_and_paths(model, tmp_path):
         deploy.export(make(features_only=True), tmp_path / 'model.pt2', images=images(4), image_size=SIZE)
     with pytest.raises(TypeError, match='Linear is no network'):
         deploy.export(nn.Linear(2, 2).eval(), tmp_path / 'model.pt2')
+    for nothing in ('res2net50_26w_4s_custom', None, torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))):
+        for call in (deploy.fold, deploy.prepack, lambda m: deploy.export(m, tmp_path / 'model.pt2', 'torch')):
+            with pytest.raises(TypeError, match='it must be a network'):
+                call(nothing)
+    for path in (None, 3):
+        with pytest.raises(TypeError, match=f'path={path} must be text'):
+            deploy.export(model, path)
+        with pytest.raises(TypeError, match=f'path={path} must be text'):
+            deploy.load(path)
     (tmp_path / 'folder.pt2').mkdir()
     with pytest.raises(FileExistsError, match='is a folder'):
         deploy.export(model, tmp_path / 'folder.pt2', 'torch', images=images(4), overwrite=True)
@@ -360,6 +372,38 @@ def test_refused_models_and_paths(model, tmp_path):
     assert (tmp_path / 'model.pt2').read_text() == 'mine'
     deploy.export(model, tmp_path / 'model.pt2', 'torch', images=images(4), image_size=SIZE, overwrite=True)
     assert deploy.load(tmp_path / 'model.pt2').metadata['precision'] == 'fp32'
+
+
+def by_hand(change):
+    model = make()
+    change(model)
+    return model
+
+
+@pytest.mark.parametrize('change, match', [
+    (lambda m: m.layer3[0].train(), r'The model, its layer3\.0, is in training mode'),
+    (lambda m: m.to('meta'), 'on the device meta'),
+    (lambda m: setattr(m, 'fc', nn.Linear(m.num_features, 5)), r'shape \(None, 5\) and has num_classes=8'),
+    (lambda m: setattr(m, 'fc', nn.Identity()), r'\) and has num_classes=8: set model.num_classes to what it gives'),
+    (lambda m: m.layer2[0].conv1.weight.data.fill_(torch.nan), 'model itself gives NaN or inf for 4 of 4 check images'),
+])
+def test_models_changed_by_hand_are_refused_as_they_are(change, match, tmp_path):
+    with pytest.raises(ValueError, match=match):
+        deploy.export(by_hand(change), tmp_path / 'm.pt2', 'torch', image_size=SIZE, images=images(4))
+    assert not list(tmp_path.iterdir())
+    if 'training' in match or 'meta' in match:
+        with pytest.raises(ValueError, match=match):
+            deploy.prepack(by_hand(change))
+
+
+def test_a_classifier_changed_by_hand_is_exported_with_its_number_of_classes(tmp_path):
+    model = by_hand(lambda m: m.__dict__.update(num_classes=5))
+    model.fc = nn.Linear(model.num_features, 5)
+    model.pretrained_cfg['label_names'] = list('abcdefgh')  # of what it had
+    deploy.export(model, tmp_path / 'm.pt2', 'torch', image_size=SIZE, images=images(4))
+    loaded = deploy.load(tmp_path / 'm.pt2')
+    assert loaded.labels is None and '-> 5 classes' in str(loaded)
+    assert relative(loaded(torch.ones(1, 3, SIZE, SIZE)), model(torch.ones(1, 3, SIZE, SIZE)).detach()) <= 1e-4
 
 
 @pytest.mark.parametrize('channels', [1, 4])
@@ -391,6 +435,27 @@ def test_an_engine_that_is_not_installed(missing, call, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'timm-res2net\[deploy\]'"):
         call(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ['a.onnx']
+
+
+@pytest.mark.parametrize('code', ['', 'import torch\ntorch.utils._pytree.no_such_function()'])
+def test_an_engine_that_does_not_go_with_this_torch(code, tmp_path, monkeypatch):
+    """With torch 2.6: torchao 0.9 has no PT2E, 0.18 calls what this torch has not."""
+    for file, text in (('torchao/__init__.py', code), ('torchao-0.0.9.dist-info/METADATA', 'Version: 0.0.9\n')):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text(text)
+    for name in [n for n in sys.modules if n.split('.')[0] == 'torchao']:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=rf'torchao 0\.0\.9 does not go with torch {re.escape(torch.__version__)} \('):
+        engines.engine('torchao.quantization.pt2e.quantize_pt2e')
+    sys.modules.pop('torchao', None)
+
+
+@pytest.mark.parametrize('format', ['torch', 'aotinductor'])
+def test_int8_with_the_oldest_torch_is_refused(format, network, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', '2.6.0+cu124')
+    with pytest.raises(ValueError, match=r'no torchao quantizes for torch 2\.6\.0\+cu124; use a later torch, or'):
+        deploy.export(network, tmp_path / 'm.pt2', format, 'int8', image_size=SIZE, images=images(4))
 
 
 class Absent:

@@ -16,7 +16,7 @@ import torch
 from deploying import CASES, SIZE, images, need
 
 from timm_res2net import deploy
-from timm_res2net.deploy import loaders, placing, preparing, preprocessing, writers
+from timm_res2net.deploy import engines, guest, loaders, placing, preparing, preprocessing, writers
 
 FORMATS = ['torch', *(pytest.param(f, marks=pytest.mark.slow) for f in deploy.FORMATS if f != 'torch')]
 FILES = [('torch', 'fp32'), ('openvino', 'fp32'), *(
@@ -133,6 +133,68 @@ def test_half_a_pair_is_not_kept(tmp_path):
     assert not targets[0].exists() and targets[1].read_text() == 'mine'
 
 
+def test_what_was_written_meanwhile_stays(network, tmp_path):
+    """By another export to the same path, or by anybody."""
+    path = tmp_path / 'model.pt2'
+
+    def progress(line):
+        if line.startswith('running the file'):
+            path.write_text('theirs')
+    with pytest.raises(FileExistsError, match=r'model\.pt2 exists already; choose another path or overwrite=True'):
+        export(network, path, 'torch', progress=progress)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {'model.pt2': 'theirs'}
+    export(network, path, 'torch', progress=progress, overwrite=True)
+    assert deploy.load(path).metadata['format'] == 'torch'
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_pairs_of_several_processes_are_not_mixed(tmp_path):
+    """Each replaces both files many times, and in the end they are of one of them."""
+    names, children = ('m.xml', 'm.bin'), []
+    for who in 'abc':
+        scratch = tmp_path / who
+        scratch.mkdir()
+        children.append(os.fork())
+        if not children[-1]:
+            for i in range(200):
+                for name in names:
+                    (scratch / name).write_text(f'{who} {i}')
+                placing.keep([scratch / name for name in names], [tmp_path / name for name in names])
+            os._exit(0)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    assert (tmp_path / 'm.xml').read_text() == (tmp_path / 'm.bin').read_text()
+
+
+def test_ctrl_c_is_not_lost_in_a_callback(capfd):
+    """Python drops what is raised while it clears up after objects; torch makes many such calls when it traces."""
+    class Dying:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+    before, hook, done = signal.getsignal(signal.SIGINT), sys.unraisablehook, []
+    for error in (None, ValueError('what torch made of it')):
+        with pytest.raises(KeyboardInterrupt), guest.interruptible():
+            Dying()
+            done.append(error)
+            if error:
+                raise error
+    assert len(done) == 2 and capfd.readouterr() == ('', '')
+    assert signal.getsignal(signal.SIGINT) is before and sys.unraisablehook is hook
+    with pytest.raises(ValueError, match='its own'), guest.interruptible():
+        raise ValueError('its own')
+
+
+def test_handlers_of_the_callers_own_are_asked(monkeypatch):
+    """Of which one that returns lets the export go on."""
+    heard, before = [], signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+    try:
+        with guest.interruptible():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [1]
+
+
 # files that are none ----------------------------------------------------------------------------------------------
 
 
@@ -203,6 +265,40 @@ def test_metadata_of_another_version(format, exported, tmp_path):
     path = rewritten(exported(format).path, tmp_path / 'model.pt2', change)
     with pytest.raises(ValueError, match=r'does not say its shape: it was written by timm-res2net 9\.9'):
         deploy.load(path)
+
+
+@pytest.mark.parametrize('format', ['torch', pytest.param('aotinductor', marks=pytest.mark.slow)])
+def test_metadata_that_is_no_json(format, exported, tmp_path):
+    path = rewritten(exported(format).path, tmp_path / 'model.pt2', lambda m: [m])
+    with pytest.raises(ValueError, match=r'model\.pt2 was not written by timm_res2net, or is damaged'):
+        deploy.load(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'[{"timm_res2net"', b'xx"timm_res2net"').replace(
+        b'[{"timm_res2net"'.hex().encode(), b'xx"timm_res2net"'.hex().encode()))
+    assert path.read_bytes() != whole
+    with pytest.raises(ValueError, match='model.pt2'):
+        deploy.load(path)
+
+
+def test_a_file_that_one_may_not_read(exported, tmp_path):
+    path = copied(exported('torch'), tmp_path)
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip('this user may read everything')
+    with pytest.raises(PermissionError, match='torch-fp32.pt2'):
+        deploy.load(path)
+
+
+@pytest.mark.parametrize('text, features', [
+    ('processor\t: 0\nflags\t\t: fpu sse2 fma avx avx2 avx512f avx_vnni\nbugs\t: x\n',
+     {'fma', 'avx', 'avx2', 'avx512f', 'avx_vnni'}),
+    ('processor\t: 0\nFeatures\t: fp asimd aes sve i8mm bf16\n', {'sve', 'i8mm', 'bf16'}),  # ARM64
+    (None, set())])  # no Linux
+def test_the_features_of_a_cpu(text, features, tmp_path, monkeypatch):
+    if text:
+        (tmp_path / 'cpuinfo').write_text(text)
+    monkeypatch.setattr(engines, 'Path', lambda _: tmp_path / 'cpuinfo')
+    assert engines.cpu_features() == features
 
 
 @pytest.mark.slow

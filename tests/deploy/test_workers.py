@@ -133,6 +133,32 @@ def test_processes_end_with_the_one_that_started_them(end, exported):
     assert err.count('Traceback') == (end == 'interrupted') and 'serve' not in err
 
 
+FORKED = """
+import os, sys, torch
+from timm_res2net import deploy
+torch.set_num_threads(2)
+loaded, x = deploy.load(sys.argv[1]), torch.zeros(4, 3, 64, 64)
+y = loaded(x)
+for threads, code in ((2, 7), (1, 0)):
+    child = os.fork()
+    if not child:
+        torch.set_num_threads(threads)
+        try:
+            os._exit(not torch.allclose(loaded(x), y, rtol=1e-4, atol=1e-5))
+        except RuntimeError as error:
+            os._exit(7 if 'before a fork' in str(error) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+@pytest.mark.parametrize('format', ['torch', pytest.param('aotinductor', marks=pytest.mark.slow)])
+def test_a_forked_process_without_torchs_threads_is_refused_and_does_not_hang(format, exported):
+    subprocess.run(
+        [sys.executable, '-c', FORKED, exported(format).path], timeout=300, check=True,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
 def test_a_pipe_is_not_shared_with_a_forked_process(exported):
@@ -201,6 +227,14 @@ def test_closed_is_closed(format, two):
     for _ in range(2):
         with pytest.raises(RuntimeError, match='closed: load it again'):
             several(x)
+
+
+@pytest.mark.parametrize('format', ['torch', 'openvino', pytest.param('onnx', marks=pytest.mark.slow)])
+def test_closed_without_workers_is_closed_too(format, exported):
+    with deploy.load(exported(format).path) as loaded:
+        loaded(inputs(1)[0])
+    with pytest.raises(RuntimeError, match='closed: load it again'):
+        loaded(inputs(1)[0])
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import torch
 from timm.data import create_transform
 
 from .inputs import check_tensor, may_be_broken, nan_for_broken
-from .workers import Run
+from .workers import Pool
 
 NEEDED = ('format', 'precision', 'input', 'shape', 'data_config', 'num_classes')  # of the metadata
 
@@ -22,7 +22,7 @@ class Deployed:
         labels: Names of the classes, or None.
     """
 
-    def __init__(self, run: Run, metadata: Dict[str, Any]) -> None:
+    def __init__(self, run: Pool, metadata: Dict[str, Any]) -> None:
         self.run = run
         self.metadata = metadata
         self.labels: Optional[List[str]] = metadata.get('label_names')
@@ -48,11 +48,12 @@ class Deployed:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Input as the model's, (B, C, H, W) float32, or (B, H, W, C) uint8 pixels if it was exported so.
 
-        An image that holds NaN or inf gives NaN. There are no gradients.
+        An image that holds NaN, inf or numbers beyond 1e30 gives NaN. There are no gradients, and no autocast.
 
         Raises:
             TypeError: It is no tensor.
             ValueError: Another type, shape or device.
+            RuntimeError: The file has been closed, or torch runs it and the process has been forked since.
         """
         x = self._checked(x)
         if not len(x):
@@ -71,7 +72,7 @@ class Deployed:
                 f'The input is {x.dtype} of shape {tuple(x.shape)}, it must be {dtype} of ({self._shape()}).')
         if x.device.type != 'cpu':  # compiled code would read its address as one of the CPU's
             raise ValueError(f'The input is on {x.device}, exported files run on the CPU: use x.cpu().')
-        return x.detach().contiguous()
+        return x.detach().contiguous().resolve_neg()
 
     def _run(self, x: torch.Tensor) -> torch.Tensor:
         size = self.metadata['shape'][0]
@@ -84,9 +85,11 @@ class Deployed:
         return torch.cat([self.run(part) for part in parts])[:len(x)]
 
     def close(self) -> None:
-        """End the workers, after what they are computing. Without workers there is nothing to end."""
-        if hasattr(self.run, 'close'):
-            self.run.close()
+        """Refuse further calls, and end the workers after what they are computing."""
+        self.run.close()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError('A loaded file cannot be copied or pickled: send its path, and deploy.load it there.')
 
     def __enter__(self) -> 'Deployed':
         return self

@@ -1,29 +1,44 @@
 """The engines that run exported files: optional packages, each started as both ends of an export want it."""
+import contextlib
 import importlib
+import io
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, List, Set
 
 import torch
 
-from .guest import own_signal_stack, refuse_telemetry
+from .guest import own_signal_stack, telemetry_refused
 
 METADATA = 'timm_res2net'  # the key, in every format
 
 
 def engine(name: str) -> Any:
     """Import an optional module, or say in one line how to get it."""
-    if name.split('.')[0] in ('openvino', 'nncf'):
-        refuse_telemetry()
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ImportError(f"{error.name} is not installed: pip install 'timm-res2net[deploy]'") from error
+        with telemetry_refused(name.split('.')[0]):
+            return importlib.import_module(name)
+    except (AttributeError, ImportError) as error:
+        package = name.split('.')[0]
+        if isinstance(error, ModuleNotFoundError) and '.' not in (error.name or ''):
+            raise ImportError(f"{error.name} is not installed: pip install 'timm-res2net[deploy]'") from error
+        raise ImportError(
+            f'{package} {_version(package)} does not go with torch {torch.__version__} ({error}): pip install '
+            f'--upgrade {package} torch') from error
+
+
+def _version(package: str) -> str:
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return 'of an unknown version'
 
 
 def compiler() -> None:
     """Say in one line how to get the C++ compiler that AOTInductor calls, if it is not here."""
     from torch._inductor import cpp_builder, exc
+    with contextlib.redirect_stderr(io.StringIO()):  # where torch 2.6 prints what it thinks of CUDA_HOME
+        importlib.import_module('torch.utils.cpp_extension')
     try:
         cpp_builder.get_cpp_compiler()
     except exc.InvalidCxxCompiler as error:

@@ -3,6 +3,7 @@
 The formats are in `writers.py`.
 """
 import errno
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any, Callable, Dict, Optional, Union
 import torch
 from torch import nn
 
-from ..model.arguments import check_choice, check_int
+from ..model.arguments import check_choice, check_int, check_path
+from ..model.fold import check_inference, check_weights
 from ..model.wrappers import unwrapped
-from .guest import quiet, settings_of_export
+from .guest import interruptible, quiet, settings_of_export
 from .loaders import load
-from .placing import disk_is_full, keep, scratch
+from .placing import Taken, check_free, disk_is_full, keep, scratch
 from .preparing import Job, prepare
 from .preprocessing import Images
 from .writers import FORMATS, WRITERS
@@ -104,23 +106,25 @@ def export(
         TypeError, ValueError: An argument is wrong, named in the message.
     """
     start = time.time()
-    model, path = unwrapped(model), Path(path)
+    model, path = unwrapped(model), check_path('path', path)
     format = format_of(path) if format is None else format
     check_target(path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite)
     _check_model(model)
     with quiet(), settings_of_export(next(model.parameters()).device.type):
-        progress('running the model')
-        job = prepare(
-            model, format, precision, batch_size, image_size, dynamic_size, pixels_in, images, calibration)
+        with interruptible():
+            progress('running the model')
+            job = prepare(
+                model, format, precision, batch_size, image_size, dynamic_size, pixels_in, images, calibration)
         try:
             with scratch(path) as folder:
                 new = folder / path.name
-                progress(f'writing {format} {precision}')
-                WRITERS[format].write(job.graph, new, job.inputs[:calibration], job.metadata)
-                progress('running the file')
-                agreement = _compare(job, load(new)(job.inputs))
-                size = keep(WRITERS[format].files(new), WRITERS[format].files(path))
-        except (ImportError, ExportError):
+                with interruptible():
+                    progress(f'writing {format} {precision}')
+                    WRITERS[format].write(job.graph, new, job.inputs[:calibration], job.metadata)
+                    progress('running the file')
+                    agreement = _compare(job, load(new)(job.inputs))
+                size = keep(WRITERS[format].files(new), WRITERS[format].files(path), overwrite)
+        except (ImportError, ExportError, Taken):
             raise
         except Exception as error:
             raise ExportError(f'{format} {precision}: {_reason(error, path).rstrip(".")}. No file is left.') from error
@@ -144,8 +148,13 @@ def _reason(error: Exception, path: Path) -> str:
     """In a line, and what to do about it."""
     if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
         return f'{error.filename}: {error.strerror}: choose another folder.'
-    if disk_is_full(path.absolute().parent) or 'No space left' in str(error):
-        return f'the disk of {path.absolute().parent} is full: free some space, or choose another folder.'
+    ours, temporary = path.absolute().parent, Path(tempfile.gettempdir())
+    if disk_is_full(ours):
+        return f'the disk of {ours} is full: free some space, or choose another folder.'
+    if disk_is_full(temporary) or 'No space left' in str(error):
+        return (
+            f'the disk of {ours} or that of {temporary}, where engines work, is full: free some space, choose another '
+            'folder, or name one with room in TMPDIR.')
     return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
 
 
@@ -168,21 +177,25 @@ def check_target(
     for argument in (f'precision={precision!r}', f'dynamic_size={bool(dynamic_size)}'):
         if argument in WRITERS[format].refuses:
             raise ValueError(f'{argument}: {WRITERS[format].refuses[argument]}')
+    if precision == 'int8' and WRITERS[format].quantizer == 'torchao' and torch.__version__.startswith('2.6.'):
+        raise ValueError(  # 0.9 has no PT2E, 0.12 and later call what this torch has not
+            f"precision='int8' of format={format!r}: no torchao quantizes for torch {torch.__version__}; use a later "
+            "torch, or format='onnx' or 'openvino'.")
     for file in WRITERS[format].files(path):
         if file.is_dir():
             raise FileExistsError(f'{file} is a folder; choose another path.')
-        if file.exists() and not overwrite:
-            raise FileExistsError(f'{file} exists already; choose another path or overwrite=True.')
+        check_free(file, overwrite)
     if batch_size is not None:
         check_int('batch_size', batch_size)
     if image_size is not None:
         check_int('image_size', image_size)
-    WRITERS[format].check_installed(precision)
+    with quiet():
+        WRITERS[format].check_installed(precision)
 
 
 def _check_model(model: nn.Module) -> None:
-    if model.training:
-        raise ValueError('The model is in training mode: call model.eval() first.')
+    check_inference(model)
+    check_weights(model)
     if not hasattr(model, 'num_classes'):
         raise TypeError(
             f'{type(model).__name__} is no network of timm_res2net or timm with one output (features_only=True gives '

@@ -3,9 +3,11 @@ import contextlib
 import ctypes
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from typing import Iterator
+from typing import Any, Iterator, List
 
 import torch
 
@@ -31,6 +33,7 @@ def settings_of_export(device: str) -> Iterator[None]:
         if default.type != 'cpu':
             stack.enter_context(torch.device('cpu'))
         stack.enter_context(torch.backends.mkldnn.flags(enabled=True))
+        stack.callback(sys.setrecursionlimit, sys.getrecursionlimit())  # which inductor doubles
         stack.callback(torch.set_default_dtype, dtype)
         stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=only_warn)
         torch.set_default_dtype(torch.float32)
@@ -56,6 +59,40 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
         root.removeFilter(_not_onnxruntime)
         root.removeHandler(placeholder)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends what is done here: at once, or else at its end.
+
+    What a handler of signals raises is lost where it comes while Python calls back from C, to take a dead object out of
+    a dictionary say, as happens all the time while torch traces; and torch makes other errors of it.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    raised: List[BaseException] = []
+    lost = sys.unraisablehook
+
+    def noted(number: int, frame: Any) -> None:
+        try:
+            handler(number, frame)
+        except BaseException as error:
+            raised.append(error)
+            raise
+    signal.signal(signal.SIGINT, noted)
+    sys.unraisablehook = lambda what: None if what.exc_value in raised else lost(what)
+    try:
+        yield
+    except Exception:
+        if not raised:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        sys.unraisablehook = lost
+    if raised:
+        raise raised[-1]
 
 
 class _Stack(ctypes.Structure):
@@ -86,8 +123,24 @@ def _not_onnxruntime(record: logging.LogRecord) -> bool:
     return 'onnxruntime' not in record.pathname
 
 
-def refuse_telemetry() -> None:
-    """OpenVINO and NNCF report imports and conversions to a server unless a file says no; here, unless it says yes."""
+@contextlib.contextmanager
+def telemetry_refused(package: str) -> Iterator[None]:
+    """Engines report their use to a server unless told not to when they are imported; here, unless told to."""
+    if package in ('openvino', 'nncf'):
+        _refuse_openvino()
+    variable = 'ORT_DISABLE_TELEMETRY'
+    if package != 'onnxruntime' or variable in os.environ:
+        yield
+        return
+    os.environ[variable] = '1'  # read once
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+
+
+def _refuse_openvino() -> None:
+    """And NNCF, unless a file says yes."""
     with contextlib.suppress(ImportError, AttributeError, TypeError):  # not installed, no home, or another version
         import openvino_telemetry
         from openvino_telemetry.utils import opt_in_checker

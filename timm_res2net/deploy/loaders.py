@@ -4,6 +4,7 @@
 """
 import importlib
 import json
+import os
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 import torch
 
-from ..model.arguments import check_int
+from ..model.arguments import check_int, check_path
 from ..version import __version__
 from .deployed import NEEDED, Deployed
 from .engines import METADATA, cpu_features, engine, onnx_sessions, openvino_requests
-from .guest import quiet
-from .workers import Pool, Run, start_workers
+from .guest import interruptible, quiet
+from .workers import FileError, Pool, Run, start_workers
 
-Loaded = Tuple[Optional[Run], Optional[str]]  # with the metadata as JSON; None: not written by `export`
+Loaded = Tuple[Pool, Dict[str, Any]]  # with the metadata
 
 
 def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
@@ -34,10 +35,11 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
     Raises:
         FileNotFoundError: There is no such file, or not the `.bin` beside it.
         ImportError: The engine is not installed.
+        OSError: The file cannot be read.
         TypeError, ValueError: The file was not written by `export`, is damaged, or is not for this machine or these
             versions; or `workers` is no positive number.
     """
-    path = Path(path)
+    path = check_path('path', path)
     if workers is not None:
         check_int('workers', workers)
     if not path.is_file():
@@ -45,16 +47,14 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
     if path.suffix not in LOADERS:
         *others, last = LOADERS
         raise ValueError(f'{path} is none of {", ".join(others)} and {last}.')
+    path.open('rb').close()  # engines would call a file damaged that one may not read
     try:
-        with quiet():
-            run, text = LOADERS[path.suffix](path, workers)
-    except (FileNotFoundError, ImportError, ValueError):
+        with quiet(), interruptible():
+            return Deployed(*LOADERS[path.suffix](path, workers))
+    except (FileNotFoundError, ImportError, FileError):
         raise
     except Exception as error:
         raise ValueError(f'{path} cannot be loaded, it is damaged or of another version: {_reason(error)}') from error
-    if run is None or not text:
-        raise ValueError(f'{path} was not written by timm_res2net, or is damaged: it does not say what input it wants.')
-    return Deployed(run, _checked(path, text))
 
 
 def _reason(error: Exception) -> str:
@@ -62,12 +62,17 @@ def _reason(error: Exception) -> str:
     return f'{type(error).__name__}: {last[:200]}'
 
 
-def _checked(path: Path, text: str) -> Dict[str, Any]:
-    """The metadata of a file, refused where something is missing."""
-    metadata = json.loads(text)
+def _metadata(path: Path, text: Optional[str]) -> Dict[str, Any]:
+    """What a file says of itself in JSON, refused where something is missing."""
+    try:
+        metadata = json.loads(text or '')
+    except ValueError:
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise FileError(f'{path} was not written by timm_res2net, or is damaged: it does not say what input it wants.')
     missing = [key for key in NEEDED if key not in metadata]
     if missing:
-        raise ValueError(
+        raise FileError(
             f'{path} does not say its {", ".join(missing)}: it was written by timm-res2net '
             f'{metadata.get("timm_res2net", "of another version")}, here is {__version__}; export it again.')
     return metadata
@@ -76,7 +81,7 @@ def _checked(path: Path, text: str) -> Dict[str, Any]:
 def load_pt2(path: Path, workers: Optional[int]) -> Loaded:
     """AOTInductor's, which has compiled code, or torch.export's."""
     if not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} is not a .pt2 archive, or only the beginning of one.')
+        raise FileError(f'{path} is not a .pt2 archive, or only the beginning of one.')
     with zipfile.ZipFile(path) as archive:
         compiled = any(name.endswith('.so') for name in archive.namelist())
     if workers is not None:
@@ -87,27 +92,32 @@ def load_pt2(path: Path, workers: Optional[int]) -> Loaded:
             for process in processes:
                 process.stop()
             raise
-        return Pool(processes), text
+        return Pool(processes), _metadata(path, text)
     return load_aotinductor(path) if compiled else load_torch(path)
 
 
 def load_aotinductor(path: Path) -> Loaded:
-    text = _compiled_metadata(path)
-    if text is None:
-        return None, None
-    made = json.loads(text)
-    missing = set(made.get('cpu', ())) - cpu_features()
+    metadata = _metadata(path, _compiled_metadata(path))
+    missing = set(metadata.get('cpu', ())) - cpu_features()
     if missing:  # it would end the process
-        raise ValueError(
+        raise FileError(
             f'{path} was compiled for a CPU with {", ".join(sorted(missing))}, which this one has not: export the '
             'model on this machine, or as .onnx.')
-    with _of_another_torch(path, made):
+    with _of_another_torch(path, metadata):
         model = torch._inductor.aoti_load_package(str(path))
+    return Pool([_of_this_process(model)]), metadata
+
+
+def _of_this_process(model: Callable[[torch.Tensor], torch.Tensor]) -> Run:
+    """What torch runs, whatever the process has set; refused where it would wait for ever."""
+    owner = os.getpid()
 
     def run(x):
-        with torch.no_grad():
+        if os.getpid() != owner and torch.get_num_threads() > 1:  # they have not come along
+            raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
+        with torch.no_grad(), torch.autocast('cpu', enabled=False):
             return model(x)
-    return run, text
+    return run
 
 
 @contextmanager
@@ -118,7 +128,7 @@ def _of_another_torch(path: Path, metadata: Dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         if metadata.get('torch') == torch.__version__:
             raise
-        raise ValueError(
+        raise FileError(
             f'{path} was written by torch {metadata.get("torch")} and does not load in torch {torch.__version__}: '
             'export it again.') from error
 
@@ -137,18 +147,12 @@ def load_torch(path: Path) -> Loaded:
     with zipfile.ZipFile(path) as archive:
         places = tuple(f'{folder}/{METADATA}' for folder in ('extra', 'extra_files'))  # the second in torch 2.6
         texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(places)]
-    if not texts:
-        return None, None
-    made = json.loads(texts[0])
-    if made['precision'] == 'int8':
+    metadata = _metadata(path, texts[0] if texts else None)
+    if metadata['precision'] == 'int8':
         importlib.import_module('torch.ao.quantization.fx._decomposed')  # has the operators of quantized programs
-    with _of_another_torch(path, made):
+    with _of_another_torch(path, metadata):
         module = torch.export.load(path).module()
-
-    def run(x):
-        with torch.no_grad():
-            return module(x)
-    return run, texts[0]
+    return Pool([_of_this_process(module)]), metadata
 
 
 def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
@@ -157,21 +161,19 @@ def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
 
     def server(session):
         return lambda x: torch.from_numpy(session.run(None, {'x': x.numpy()})[0])
-    return Pool([server(session) for session in sessions]), text
+    return Pool([server(session) for session in sessions]), _metadata(path, text)
 
 
 def load_openvino(path: Path, workers: Optional[int]) -> Loaded:
     if not path.with_suffix('.bin').is_file():
         raise FileNotFoundError(f'{path} has no {path.with_suffix(".bin").name} beside it, which holds its weights.')
     model = engine('openvino').Core().read_model(path)
-    if not model.has_rt_info(METADATA):
-        return None, None
-    text = model.get_rt_info(METADATA).astype(str)
+    metadata = _metadata(path, model.get_rt_info(METADATA).astype(str) if model.has_rt_info(METADATA) else None)
 
     def server(request):  # which holds one input and one output
         return lambda x: torch.from_numpy(request.infer([x.numpy()])[0].copy())
-    requests = openvino_requests(model, json.loads(text)['precision'], workers or 1)
-    return Pool([server(request) for request in requests]), text
+    requests = openvino_requests(model, metadata['precision'], workers or 1)
+    return Pool([server(request) for request in requests]), metadata
 
 
 LOADERS: Dict[str, Callable[[Path, Optional[int]], Loaded]] = {

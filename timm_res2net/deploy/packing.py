@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..model.blocks import Res2NetBottleneck, Res2NetDlaBottleneck
-from ..model.fold import conv_norm_acts, fold, replace_modules
+from ..model.fold import check_weights, conv_norm_acts, fold, replace_modules
 from .inputs import check_tensor
 
 _SHAPES = 8  # input shapes for which a weight is packed; the best layout differs from one to another
@@ -35,12 +35,16 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
         dtype: torch.float32, or torch.bfloat16 to compute in that.
 
     Raises:
-        ValueError: The model is in training mode or has a norm that cannot be folded, or `dtype` is another. What it
-            gives raises TypeError or ValueError for an input of another type, dtype or number of dimensions.
+        TypeError: It is no network.
+        ValueError: The model is in training mode, has no weights yet (device meta) or a norm that cannot be folded, or
+            `dtype` is another. What it gives raises TypeError or ValueError for an input of another type, dtype or
+            number of dimensions.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
-    packed = fold(model).to('cpu', dtype)
+    packed = fold(model)
+    check_weights(packed)
+    packed = packed.to('cpu', dtype)
     packed = packed.to(memory_format=torch.channels_last).requires_grad_(False)
     blocks: List[Any] = [m for m in packed.modules() if type(m) in PACKED_BLOCKS]
     blocks = [block for block in blocks if block.se is None and type(block.act3) is nn.ReLU]

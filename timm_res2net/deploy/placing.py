@@ -28,8 +28,46 @@ def scratch(path: Path) -> Iterator[Path]:
                 made.rmdir()
 
 
-def keep(files: Sequence[Path], targets: Sequence[Path]) -> int:
-    """Move files from a scratch folder into place, all or, if that is interrupted, none; their size in bytes."""
+class Taken(FileExistsError):
+    """A file that is there and is to stay."""
+
+
+def check_free(file: Path, overwrite: bool) -> None:
+    """Raise `Taken` where `overwrite` is not set and the file exists."""
+    if file.exists() and not overwrite:
+        raise Taken(f'{file} exists already; choose another path or overwrite=True.')
+
+
+def keep(files: Sequence[Path], targets: Sequence[Path], overwrite: bool = True) -> int:
+    """Move files from a scratch folder into place, all or, if that is interrupted, none; their size in bytes.
+
+    Raises:
+        Taken: One is there by now, of another export say, and `overwrite` is not set.
+    """
+    with _alone(targets[0].absolute().parent):
+        for target in targets:
+            check_free(target, overwrite)
+        return _move(files, targets)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Other processes wait that would keep pairs of files in a folder, lest they mix; where there are such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a network's file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _move(files: Sequence[Path], targets: Sequence[Path]) -> int:
     size = sum(file.stat().st_size for file in files)
     aside = {target: file.with_name(f'old{target.suffix}') for file, target in zip(files, targets, strict=True)}
     there = {target for target in targets if target.exists()}

@@ -52,6 +52,7 @@ def prepare(
     count = count_images(precision, calibration)
     pixels = made_pixels(config, count) if made_up else read_pixels(images, config, count)
     expected = _outputs(model, pixels, config)
+    _check_outputs(model, expected)
     graph: nn.Module = _inference_copy(model).to(memory_format=torch.channels_last)
     if precision == 'bf16' and not writer.casts:
         graph = Float32(graph, torch.bfloat16)
@@ -91,6 +92,19 @@ def _outputs(model: nn.Module, pixels: torch.Tensor, config: Dict[str, Any]) -> 
     weight = next(model.parameters())
     plain = model if weight.dtype == torch.float32 else copy.deepcopy(model).float()
     return torch.cat([plain(normalise(p.to(weight.device), config)).cpu().float() for p in pixels.split(8)])
+
+
+def _check_outputs(model: Any, outputs: torch.Tensor) -> None:
+    """Raise a ValueError for a model with which no file could agree, or of which its file would say wrong things."""
+    broken = int((~outputs.isfinite()).flatten(1).any(1).sum())
+    if broken:
+        raise ValueError(
+            f'The model itself gives NaN or inf for {broken} of {len(outputs)} check images: its weights are broken, '
+            'or the images none of its kind.')
+    if model.num_classes and outputs.shape[1:] != (model.num_classes,):
+        raise ValueError(
+            f'The model gives outputs of shape {(None, *outputs.shape[1:])} and has num_classes={model.num_classes}: '
+            'set model.num_classes to what it gives, 0 for features, or change classifiers by reset_classifier().')
 
 
 def _inference_copy(model: nn.Module) -> Any:

@@ -136,4 +136,5 @@ def _found(images: Images, count: int) -> Sequence[Any]:
         return photographs()[:count]
     if isinstance(images, (str, Path)):
         return find_images(Path(images), count)
-    raise ValueError(f'images={images!r} must be a folder, a list of at least one image, or a uint8 tensor.')
+    what = repr(images) if isinstance(images, (list, tuple)) else f'{type(images).__module__}.{type(images).__name__}'
+    raise ValueError(f'images={what} must be a folder, a list of at least one image, or a uint8 tensor.')

@@ -16,7 +16,13 @@ from typing import IO, Any, Callable, Dict, List, Optional, Sequence
 import torch
 
 Run = Callable[[torch.Tensor], torch.Tensor]
-_KINDS: Dict[str, Any] = {'ImportError': ImportError, 'ValueError': ValueError}  # what `load` raises
+
+
+class FileError(ValueError):
+    """A file that `export` did not write, or not for this machine or these versions; the message names it."""
+
+
+_KINDS: Dict[str, Any] = {'ImportError': ImportError, 'FileError': FileError, 'ValueError': FileError}
 
 
 class Pool:

@@ -5,8 +5,10 @@ the functions here are called at the door instead. All of them raise `ValueError
 value of the wrong kind.
 """
 import math
+import os
 import sys
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Iterable, Optional, Sequence, Tuple
 
 
@@ -41,6 +43,13 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     if value not in choices:
         raise ValueError(f'{name}={value!r} is not supported, choose one of {", ".join(map(repr, choices))}.')
     return value
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Return `value` as a path."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f'{name}={value!r} must be text or a pathlib.Path.')
+    return Path(value)
 
 
 def check_ints(name: str, value: Any, length: Optional[int] = None) -> Tuple[int, ...]:

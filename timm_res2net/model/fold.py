@@ -90,6 +90,25 @@ def fold_norms(model: nn.Module) -> None:
     model.eval()
 
 
+def check_inference(model: Any) -> None:
+    """Raise a TypeError for what is no network, a ValueError for one with a part in training mode."""
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            f'model is {type(model).__module__}.{type(model).__name__}, it must be a network, a torch.nn.Module that '
+            'has not been scripted.')
+    training = next((name for name, module in model.named_modules() if module.training), None)
+    if training is not None:
+        part = f', its {training}' if training else ''
+        raise ValueError(
+            f'The model{part} is in training mode, where norms use batch statistics: call model.eval() first.')
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise a ValueError for a model that is a shape only."""
+    if any(v.is_meta for v in model.state_dict().values()):
+        raise ValueError('The model is on the device meta, it has no weights: load some, or build it on the CPU.')
+
+
 @torch.inference_mode(False)  # or its weights could not be used where gradients are asked for
 def fold(model: nn.Module) -> nn.Module:
     """A copy of a model with norms folded into their convolutions, see `fold_norms`; outputs differ by rounding only.
@@ -98,11 +117,11 @@ def fold(model: nn.Module) -> nn.Module:
         model: One of this package, or timm's feature extractor around one, in eval mode; possibly compiled.
 
     Raises:
-        ValueError: The model is in training mode, or it has a norm that cannot be folded.
+        TypeError: It is no network, or torch.jit has scripted it.
+        ValueError: A part of it is in training mode, or it has a norm that cannot be folded.
     """
     model = unwrapped(model)
-    if model.training:
-        raise ValueError('The model is in training mode, where norms use batch statistics: call model.eval() first.')
+    check_inference(model)
     model = copy.deepcopy(model)
     fold_norms(model)
     return model

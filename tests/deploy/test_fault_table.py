@@ -1,0 +1,177 @@
+"""The page's list of bad input and faults, line by line: what it says comes, comes."""
+import copy
+import re
+import signal
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_bad_input
+import test_deploy
+import test_faults
+import test_workers
+import torch
+import torch._inductor.config
+from deploying import SIZE, images, make
+from PIL import Image
+from torch import nn
+
+import timm_res2net
+from timm_res2net import deploy
+
+PAGE = Path(timm_res2net.__file__).parent / 'docs/deployment.md'
+LIST = PAGE.read_text(encoding='utf-8').partition('## What comes of bad input and faults\n')[2].partition('\n## ')[0]
+ROWS = dict(re.findall(r'^\| (?!what \|)(?!---)(.+?) \| (.+) \|$', LIST, re.M))
+ERROR = re.compile(r'^`(\w*Error|KeyboardInterrupt)`(?:: (.+))?$')  # and words of its message
+X = torch.zeros(1, 3, SIZE, SIZE)
+
+
+@pytest.fixture
+def file(exported):
+    """A function that calls the file of the small network, for inputs (B, 3, 64, 64)."""
+    return deploy.load(exported('torch').path)
+
+
+@pytest.fixture
+def export(network, tmp_path):
+    """A function that exports it, or another model, with other arguments, to a folder of this test."""
+    def run(model=network, name='m.pt2', format='torch', **kwargs):
+        kwargs = {'image_size': SIZE, 'images': images(4), **kwargs}
+        return deploy.export(model, tmp_path / name, format, **kwargs)
+    return run
+
+
+def written(path, *what):
+    """A .pt2 archive with one entry."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr(*what)
+    return path
+
+
+def by_hand(change):
+    model = make()
+    change(model)
+    return model
+
+
+def without_engine(load, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    (tmp_path / 'a.onnx').touch()
+    load(tmp_path / 'a.onnx')
+
+
+def without_compiler(export, monkeypatch):
+    monkeypatch.setattr(torch._inductor.config.cpp, 'cxx', ('/nowhere/c++',))
+    export(format='aotinductor')
+
+
+def interrupted(export):
+    export(progress=lambda line: signal.raise_signal(signal.SIGINT) if line.startswith('running the file') else None)
+
+
+def taken(path):
+    path.write_text('mine')
+    return path
+
+
+# what is done in each line; the arguments are fixtures
+DONE = {
+    'an array of numpy': lambda file: file(X.numpy()),
+    'a list': lambda file: file(X.tolist()),
+    'a picture of Pillow': lambda file: file(Image.new('RGB', (SIZE, SIZE))),
+    'a sparse tensor': lambda file: file(X.to_sparse()),
+    'float64, float16, int64, bool, complex': [
+        lambda file, dtype=dtype: file(X.to(dtype))
+        for dtype in (torch.float64, torch.float16, torch.int64, torch.bool, torch.complex64)],
+    'bytes, where the graph has no preprocessing': lambda file: file(X.byte()),
+    'one image that is no batch': lambda file: file(X[0]),
+    'other channels': [lambda file: file(X[:, :1]), lambda file: file(X.permute(0, 2, 3, 1))],
+    'another size than the file is for': lambda file: file(X[..., 1:]),
+    'a tensor on another device': lambda file: file(X.to('meta')),
+    'a call after `close()`': lambda file: (file.close(), file(X)),
+    'copying or pickling what is loaded': lambda file: copy.deepcopy(file),
+    'a model in training mode': lambda export: export(make().train()),
+    'a part of it in training mode': lambda export: export(by_hand(lambda m: m.layer4.train())),
+    'a model on the device meta': lambda export: export(make().to('meta')),
+    'NaN in the weights': lambda export: export(by_hand(lambda m: m.fc.weight.data.fill_(torch.nan))),
+    'a name or a loaded file in place of a model': [
+        lambda export: export('res2net50_26w_4s_custom'), lambda export, file: export(file)],
+    'a scripted model': lambda export: export(torch.jit.trace(make(), X)),
+    'features_only=True': lambda export: export(make(features_only=True)),
+    'a classifier replaced by hand': lambda export: export(
+        by_hand(lambda m: setattr(m, 'fc', nn.Linear(m.num_features, 3)))),
+    'another number of channels for `HierarchicalSplit`': lambda: timm_res2net.HierarchicalSplit(4)(X),
+    'a suffix of no format': lambda export: export(name='m.pth', format=None),
+    'a suffix of another format': lambda export: export(format='onnx'),
+    'bf16 for ONNX Runtime': lambda export: export(name='m.onnx', format=None, precision='bf16'),
+    'any size for AOTInductor': lambda export: export(format=None, dynamic_size=True),
+    'batch_size=0': lambda export: export(batch_size=0),
+    "image_size='64'": lambda export: export(image_size='64'),
+    'workers=0 or -1': [lambda exported, n=n: deploy.load(exported('torch').path, n) for n in (0, -1)],
+    "workers='2'": lambda exported: deploy.load(exported('torch').path, '2'),
+    'a folder without images': lambda export, tmp_path: export(images=tmp_path),
+    'images of another size, type or kind': [
+        lambda export, x=x: export(images=x) for x in (images(2)[..., 1:], images(2).float(), np.zeros((2, 3, 8, 8)))],
+    'a path that exists': lambda export, tmp_path: export(name=taken(tmp_path / 'm.pt2').name),
+    'a folder in place of the file': lambda export, tmp_path: ((tmp_path / 'm.pt2').mkdir(), export()),
+    'a path that another process has written meanwhile': lambda export, tmp_path: export(
+        progress=lambda line: line.startswith('running the file') and taken(tmp_path / 'm.pt2')),
+    'an engine that is not installed': lambda tmp_path, monkeypatch: without_engine(deploy.load, tmp_path, monkeypatch),
+    'no C++ compiler': without_compiler,
+    'Ctrl-C': interrupted,
+    'no such file': lambda tmp_path: deploy.load(tmp_path / 'm.pt2'),
+    'a part of a file, or something else': lambda tmp_path: deploy.load(taken(tmp_path / 'm.pt2')),
+    'a file that was not written by `export`': lambda tmp_path: deploy.load(written(tmp_path / 'm.pt2', 'a', 'b')),
+}
+# what takes longer, or is no error, and is tried for every format
+ELSEWHERE = {
+    'NaN or inf in an image': test_bad_input.test_a_broken_image_gives_nan_and_its_neighbours_their_answers,
+    'numbers beyond 1e30 in an image': test_bad_input.test_enormous_numbers_give_nan_and_nothing_is_said,
+    'an empty batch': test_bad_input.test_an_empty_batch_gives_an_empty_answer,
+    'floats, where it has (`pixels_in=True`)': test_bad_input.test_pixels_in,
+    'a tensor that requires gradients': test_bad_input.test_taken_as_they_are,
+    'other strides: channels last, a part, expanded': test_bad_input.test_taken_as_they_are,
+    'a call under autocast or inference mode': (
+        test_bad_input.test_a_file_computes_what_was_measured_under_autocast_too),
+    'a call from another thread': test_workers.test_four_threads_get_the_answers_of_one,
+    'a call in a process forked since': (
+        test_workers.test_a_forked_process_without_torchs_threads_is_refused_and_does_not_hang),
+    'a worker that was killed': test_workers.test_a_process_that_dies_is_named_and_replaced,
+    'a model in half precision': test_deploy.test_models_of_other_kinds,
+    'norms that cannot be folded': test_deploy.test_norms_that_do_not_fold_are_exported_as_they_are,
+    "int8 for torch's own formats, with torch 2.6": test_deploy.test_int8_with_the_oldest_torch_is_refused,
+    'a full disk': test_faults.test_a_full_disk,
+    'a read-only folder': test_faults.test_a_read_only_folder,
+    'a file that does not agree with its model': test_deploy.test_a_file_that_disagrees_is_not_left,
+    'an `.xml` without its `.bin`': test_faults.test_half_of_openvino,
+    'a file of another version of this package': test_faults.test_metadata_of_another_version,
+    'a file of another torch that does not load': test_faults.test_a_file_of_another_torch_is_named,
+    'code for another CPU': test_faults.test_code_for_another_cpu_is_not_run,
+    'a file that one may not read': test_faults.test_a_file_that_one_may_not_read,
+}
+CASES = [(what, one) for what, done in DONE.items() for one in (done if isinstance(done, list) else [done])]
+
+
+def test_every_line_of_the_page_is_tried():
+    assert len(ROWS) >= 40 and set(ROWS) == {*DONE, *ELSEWHERE}
+
+
+@pytest.mark.parametrize('what, done', CASES, ids=[f'{what} {i}' for i, (what, _) in enumerate(CASES)])
+def test_what_the_page_says_comes(what, done, request, tmp_path):
+    names = [n for n in done.__code__.co_varnames[:done.__code__.co_argcount] if n not in ('dtype', 'n', 'x')]
+    fixtures = {name: request.getfixturevalue(name) for name in names}
+    error, words = ERROR.match(ROWS[what]).groups()
+    with pytest.raises(BaseException) as caught:
+        done(**fixtures)
+    assert error in [kind.__name__ for kind in type(caught.value).__mro__], repr(caught.value)
+    message = str(caught.value)
+    assert (words or '').lower() in message.lower() and '\n' not in message and len(message) < 500
+    if 'export' in names:
+        assert [p.read_text() for p in tmp_path.iterdir() if p.is_file()] in ([], ['mine'])
+
+
+def test_what_is_no_error_of_the_page_is_none():
+    """Lines without an error are of the tests that compare answers."""
+    assert {what for what, comes in ROWS.items() if not ERROR.match(comes)} <= set(ELSEWHERE)
