@@ -1,7 +1,7 @@
 """The names that projects give to the weights of a Res2Net, written out beside the package's own tables."""
 DEEP = (('conv1.0', 'conv1.1'), ('conv1.3', 'conv1.4'), ('conv1.6', 'bn1'))
 PREFIXES = {'mmpretrain': 'backbone.', 'mmdetection': 'backbone.', 'detectron2': 'backbone.bottom_up.',
-            'paddledetection': 'backbone.'}
+            'maskrcnn': 'backbone.body.', 'paddledetection': 'backbone.'}
 HEADS = {'official': 'fc.', 'resnet': 'fc.', 'mmpretrain': 'head.fc.', 'paddle': 'out.', 'holocron': 'head.',
          'mindcv': 'classifier.'}  # the others have none
 NORMS = {
@@ -31,7 +31,7 @@ def stem_names(style, deep, i):
         return f'{p}stem.{i}.conv', f'{p}stem.{i}.bn'
     if style == 'mmdetection':
         return f'{p}stem.{3 * i}', f'{p}stem.{3 * i + 1}'
-    if style == 'detectron2':
+    if style in ('detectron2', 'maskrcnn'):
         p += 'stem.'
     conv, bn = DEEP[i] if deep else ('conv1', 'bn1')
     return p + conv, p + bn

@@ -26,7 +26,8 @@ class Foreign:
         self.generator = torch.Generator().manual_seed(seed)
         self.form = form or {'paddle': 'paddle', 'paddledetection': 'paddle', 'mmdetection': 'strided_pool',
                              'detectron2': 'strided_pool'}.get(style, 'parallel')
-        self.early = style == 'detectron2'  # the stride is in conv1
+        self.early = style in ('detectron2', 'maskrcnn')  # the stride is in conv1
+        self.epsilon = 0 if style == 'maskrcnn' else 1e-5  # of norms
         self.head = HEADS.get(style)
         self.weights = {}
         self.widths = [int(p * base_width // 64) * groups for p in planes]
@@ -93,7 +94,7 @@ class Foreign:
         w = self.weights
         gain, shift, mean, var = (w[f'{bn}.{entry}'][:, None, None] for entry in norm_entries(self.style))
         x = F.conv2d(x, w[conv + '.weight'], stride=stride, padding=w[conv + '.weight'].shape[-1] // 2, groups=groups)
-        x = (x - mean) / (var + 1e-5).sqrt() * gain + shift
+        x = (x - mean) / (var + self.epsilon).sqrt() * gain + shift
         return x.relu() if relu else x
 
     def split(self, x, s, b, stride):

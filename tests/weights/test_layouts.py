@@ -35,6 +35,8 @@ NETWORKS = {
     'mmdetection, ImageNet weights': dict(style='mmdetection', form='parallel', **DEEP),
     'Res2Net-detectron2': dict(style='detectron2', **DEEP),
     'Res2Net-detectron2, Res2NeXt': dict(style='detectron2', groups=2, base_width=16, **DEEP),
+    'Res2Net-maskrcnn': dict(style='maskrcnn'),
+    'Res2Net-maskrcnn, 8 scales': dict(style='maskrcnn', scale=8, planes=(24, 24, 24, 24)),
     'PaddleClas': dict(style='paddle'),
     'PaddleClas, 8 scales': dict(style='paddle', scale=8, planes=(24, 24, 24, 24)),
     'PaddleClas vd': dict(style='paddle', **DEEP),

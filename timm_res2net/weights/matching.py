@@ -161,6 +161,8 @@ def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, An
     if 'first_block' not in found.implied and 'parallel_conv' not in (full['first_block'], own['first_block']):
         own['first_block'] = full['first_block']
     result = {k: v for k, v in own.items() if k != 'base_width' and v != full[k]}
+    if 'stride_position' in result:  # which the default of the other hangs on
+        result['first_block'] = own['first_block']
     if not fits(found, full['base_width']):
         result['base_width'] = smallest_base_width(found)
     return result

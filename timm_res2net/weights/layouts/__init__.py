@@ -1,4 +1,5 @@
-"""Names of weights in other projects <-> ours, a file a project. Tensors are untouched, but for one transposition.
+"""Names of weights in other projects <-> ours, a file a project. Tensors are untouched, but for a transposed
+classifier (PaddleClas) and norms without an epsilon (Res2Net-maskrcnn).
 
 | layout | sign | differs from ours in |
 | --- | --- | --- |
@@ -7,6 +8,7 @@
 | `mmpretrain` | `stem.0.conv`, `head.fc` | classifier and deep stem |
 | `mmdetection` | `stem.0.weight` | the deep stem, and the first block of a stage |
 | `detectron2`: Res2Net-detectron2 | `res2.0.convs.0.weight` | most, and stride and first block of a stage |
+| `maskrcnn`: Res2Net-maskrcnn | `stem.conv1.weight` | the stem, the norms, and stride and first block of a stage |
 | `paddleclas` | `._batch_norm._mean` | everything, and the first block of a stage |
 | `paddledetection` | `res2.blocks.0.branch2b.0.conv.weight` | the same |
 | `holocron` | `features.4.0.conv.3.conv.0.0.weight` | everything |
@@ -22,7 +24,18 @@ from typing import Optional
 import torch
 
 from ..checkpoint import Checkpoint
-from . import detectron2, holocron, mindcv, mmdetection, mmpretrain, official, paddleclas, paddledetection, resnet
+from . import (
+    detectron2,
+    holocron,
+    maskrcnn,
+    mindcv,
+    mmdetection,
+    mmpretrain,
+    official,
+    paddleclas,
+    paddledetection,
+    resnet,
+)
 from .heads import with_plain_classifier, without_other_heads
 from .layout import Found, Layout, Renamed, State
 from .network import find_network, without_wrappers
@@ -30,8 +43,8 @@ from .other_kinds import refuse_other_kinds
 
 NATIVE = Layout('official or timm', 'layer1.0.conv1.weight', lambda found: True, lambda found: Renamed(found.state))
 LAYOUTS = (  # the first whose sign it is
-    paddleclas.LAYOUT, paddledetection.LAYOUT, detectron2.LAYOUT, holocron.LAYOUT, mindcv.LAYOUT, mmpretrain.LAYOUT,
-    mmdetection.LAYOUT, NATIVE)
+    paddleclas.LAYOUT, paddledetection.LAYOUT, detectron2.LAYOUT, maskrcnn.LAYOUT, holocron.LAYOUT, mindcv.LAYOUT,
+    mmpretrain.LAYOUT, mmdetection.LAYOUT, NATIVE)
 DETAILS = (resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
 ANCHORS = tuple({layout.anchor for layout in (*LAYOUTS, *DETAILS)})
 
