@@ -25,13 +25,16 @@ OWN = {
         Res2Net, dict(layers=(1, 1, 2, 1), channels=(16, 24, 32, 48), scale=3, base_width=32, stem_type='deep',
                       stem_width=8, act_layer=torch.nn.SiLU, drop_path_rate=0.1, stride_position='conv1'),
         'Mine', dict(input_size=(3, 64, 64), crop_pct=0.5)),
+    'own_form': Variant(
+        Res2Net, dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 48), base_width=32, stride_position='conv1',
+                      first_block='parallel'), 'Mine, in the form of Res2Net-maskrcnn'),
     'own_depth': Variant(Res2Net, dict(depth=26, channels=(16, 24, 32, 48), base_width=32), 'Mine, by its depth'),
     'own_cifar': Variant(
         Res2NetCifar, dict(layers=(1, 1, 1), channels=(16, 24, 32), scale=2, base_width=64, stem_width=16), 'Mine'),
     'own_dla': Variant(
         Res2NetDla, dict(levels=(1, 1, 1, 1, 1, 1), channels=(8, 16, 32, 32, 64, 64), scale=2, base_width=32), 'Mine'),
 }
-BASES = {'own_res2net': 'res2net_custom', 'own_depth': 'res2net_custom',
+BASES = {'own_res2net': 'res2net_custom', 'own_form': 'res2net_custom', 'own_depth': 'res2net_custom',
          'own_cifar': 'res2net23_32w_4s_cifar_custom', 'own_dla': 'dla60_res2net_custom'}
 
 

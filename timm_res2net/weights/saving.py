@@ -160,6 +160,8 @@ def as_registered_here(model: Network) -> Tuple[str, Dict[str, Any]]:
     known = complete(type(model), VARIANTS[base].arguments)
     full = complete(type(model), with_arguments(name, {**model.model_args, **_current(model)}))
     differing = {k: json_ready(k, v) for k, v in full.items() if v != known[k]}
+    if 'stride_position' in differing:  # which the default of the other hangs on
+        differing['first_block'] = full['first_block']
     return base, {**differing, **_current(model)}
 
 
