@@ -159,3 +159,14 @@ def test_what_another_project_has_not(arguments, message, paddle, tmp_path):
     done = convert(paddle[1], tmp_path / arguments[0], *arguments[1:])
     assert done.returncode and message in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('given', ['', 'model.safetensors'])
+def test_a_folder_and_the_file_in_it_are_the_same(given, tmp_path):
+    """Class names, activation and preprocessing are in the config.json beside the weights."""
+    model = timm.create_model('test_res2net_custom', num_classes=2, act_layer='silu')
+    timm_res2net.save_folder(model, tmp_path / 'in', label_names=['cat', 'dog'])
+    done = convert(tmp_path / 'in' / given, tmp_path / 'out')
+    assert done.returncode == 0 and 'assumed' not in done.stdout + done.stderr
+    config, before = (json.loads((tmp_path / folder / 'config.json').read_text()) for folder in ('out', 'in'))
+    assert config['label_names'] == ['cat', 'dog'] and config['model_args'] == before['model_args']

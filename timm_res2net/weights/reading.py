@@ -7,6 +7,7 @@
 | .pdparams (paddle.save) | `load_numpy_pickle` |
 | .ckpt (MindSpore) | `load_mindspore` |
 | a folder as timm and the Hub lay it out | its model.safetensors or pytorch_model.bin, and its config.json |
+| either of these files | the same, with the config.json beside it |
 | a folder of timm's train.py | its model_best.pth.tar or last.pth.tar |
 
 The kind is read off the first bytes, not off the name: published files carry every suffix.
@@ -34,6 +35,7 @@ from .unwrapping import unwrap
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
 _TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
 _WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model_best.pth.tar', 'last.pth.tar')
+_DESCRIBED = _WEIGHT_FILES[:2]  # by a config.json beside them, whether the folder is given or the file
 _ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')
 _LISTED = 6
 _LONGEST_YAML = 100_000  # bytes; a megabyte takes a minute to read
@@ -210,15 +212,15 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optiona
         FileNotFoundError: There is no such file.
         CheckpointError: See `load_file`; or the file holds something other than named tensors.
     """
-    path, config = Path(path), None
-    file = path
+    path = file = Path(path)
+    described = path.name in _DESCRIBED
     if os.path.isdir(path):  # False, not an error, for a path that no file can have
         files = [path / name for name in _WEIGHT_FILES if (path / name).is_file()]
         if not files:
             raise CheckpointError(f'{path}: a folder without any of {", ".join(_WEIGHT_FILES)}.')
-        file = files[0]
-        if (path / 'config.json').is_file():
-            config = _json(path / 'config.json')
+        file, described = files[0], True
+    beside = file.parent / 'config.json'
+    config = _json(beside) if described and beside.is_file() else None
     content = load_file(file)
     try:
         checkpoint = checkpoint_of(content, use_ema, entry)
