@@ -62,9 +62,9 @@ def without_engine(load, tmp_path, monkeypatch):
     load(tmp_path / 'a.onnx')
 
 
-def without_compiler(export, monkeypatch):
-    monkeypatch.setattr(torch._inductor.config.cpp, 'cxx', ('/nowhere/c++',))
-    export(format='aotinductor')
+def without_compiler(export):
+    with torch._inductor.config.patch({'cpp.cxx': ('/nowhere/c++',)}):
+        export(format='aotinductor')
 
 
 def interrupted(export):
