@@ -62,9 +62,9 @@ def without_engine(load, tmp_path, monkeypatch):
     load(tmp_path / 'a.onnx')
 
 
-def without_compiler(export, monkeypatch):
-    monkeypatch.setattr(torch._inductor.config.cpp, 'cxx', ('/nowhere/c++',))
-    export(format='aotinductor')
+def without_compiler(export):
+    with torch._inductor.config.patch({'cpp.cxx': ('/nowhere/c++',)}):
+        export(format='aotinductor')
 
 
 def interrupted(export):
@@ -120,7 +120,7 @@ DONE = {
         progress=lambda line: line.startswith('running the file') and taken(tmp_path / 'm.pt2')),
     'an engine that is not installed': lambda tmp_path, monkeypatch: without_engine(deploy.load, tmp_path, monkeypatch),
     'no C++ compiler': without_compiler,
-    'Ctrl-C': interrupted,
+    'Ctrl-C, after which the disk is as it was': interrupted,
     'no such file': lambda tmp_path: deploy.load(tmp_path / 'm.pt2'),
     'a part of a file, or something else': lambda tmp_path: deploy.load(taken(tmp_path / 'm.pt2')),
     'a file that was not written by `export`': lambda tmp_path: deploy.load(written(tmp_path / 'm.pt2', 'a', 'b')),

@@ -91,12 +91,13 @@ def fold_norms(model: nn.Module) -> None:
 
 
 def check_inference(model: Any) -> None:
-    """Raise a TypeError for what is no network, a ValueError for one with a part in training mode."""
+    """Raise a TypeError for what is no network, a ValueError for one that, or a norm of which, is in training mode."""
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise TypeError(
             f'model is {type(model).__module__}.{type(model).__name__}, it must be a network, a torch.nn.Module that '
             'has not been scripted.')
-    training = next((name for name, module in model.named_modules() if module.training), None)
+    training = next((name for name, module in model.named_modules() if module.training and (
+        module is model or isinstance(module, nn.modules.batchnorm._BatchNorm))), None)
     if training is not None:
         part = f', its {training}' if training else ''
         raise ValueError(
