@@ -6,7 +6,6 @@ value of the wrong kind.
 """
 import math
 import os
-import sys
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Iterable, Optional, Sequence, Tuple
@@ -26,7 +25,11 @@ def check_real(name: str, value: Any, low: float, high: float = math.inf) -> flo
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number:
         raise TypeError(f'{name}={value!r} must be a number.')
-    if not (abs(value) <= sys.float_info.max and low <= value < high):  # integers have no end
+    try:
+        finite = math.isfinite(float(value))
+    except OverflowError:  # integers have no end
+        finite = False
+    if not (finite and low <= value < high):
         raise ValueError(f'{name}={value!r} must be a finite number in [{low}, {high}).')
     return value
 

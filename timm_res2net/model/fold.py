@@ -9,7 +9,7 @@ import copy
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, cast
 
 import torch
-from timm.layers import BlurPool2d
+from timm.layers import BlurPool2d, DropBlock2d, DropPath
 from timm.models.dla import DlaRoot
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -90,18 +90,20 @@ def fold_norms(model: nn.Module) -> None:
     model.eval()
 
 
+_DIFFERS_IN_TRAINING = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, DropPath, DropBlock2d
+
+
 def check_inference(model: Any) -> None:
-    """Raise a TypeError for what is no network, a ValueError for one that, or a norm of which, is in training mode."""
+    """Raise a TypeError for what is no network, a ValueError for one that is in training mode or has parts in it."""
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise TypeError(
             f'model is {type(model).__module__}.{type(model).__name__}, it must be a network, a torch.nn.Module that '
             'has not been scripted.')
     training = next((name for name, module in model.named_modules() if module.training and (
-        module is model or isinstance(module, nn.modules.batchnorm._BatchNorm))), None)
+        module is model or isinstance(module, _DIFFERS_IN_TRAINING))), None)
     if training is not None:
         part = f', its {training}' if training else ''
-        raise ValueError(
-            f'The model{part} is in training mode, where norms use batch statistics: call model.eval() first.')
+        raise ValueError(f'The model{part} is in training mode: call model.eval() first.')
 
 
 def check_weights(model: nn.Module) -> None:
