@@ -349,3 +349,23 @@ class TestWholeOrNotAtAll:
             timm.create_model(
                 'res2net_custom', **TINY, device='meta', pretrained=True,
                 pretrained_cfg_overlay=dict(file=str(tmp_path / 'folder')))
+
+
+@pytest.mark.parametrize('into', ['nothing', 'a model', 'timm', 'another head'])
+def test_half_a_classifier_is_no_network_without_one(into, tmp_path):
+    """Whose head is dropped, or new, as if the file had none."""
+    variant, arguments = 'test_res2net_custom', dict(num_classes=3)
+    state = timm.create_model(variant, **arguments).state_dict()
+    del state['fc.weight']
+    path = tmp_path / 'x.pth'
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match='fc.bias without fc.weight') as caught:
+        match into:
+            case 'nothing':
+                load_checkpoint(path)
+            case 'a model':
+                load_checkpoint(path, timm.create_model(variant, num_classes=0))
+            case 'timm' | 'another head':
+                more = arguments if into == 'timm' else dict(num_classes=5)
+                timm.create_model(variant, pretrained=True, pretrained_cfg_overlay=dict(file=str(path)), **more)
+    assert str(path) in str(caught.value)

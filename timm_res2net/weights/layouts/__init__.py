@@ -23,7 +23,7 @@ from typing import Optional
 
 import torch
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, CheckpointError
 from . import (
     detectron2,
     holocron,
@@ -63,7 +63,7 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
 
     Raises:
         CheckpointError: Two names stand for the same weight, or the network is of another kind; or there are several
-            networks and no prefix.
+            networks and no prefix; or there is half a classifier.
     """
     state, left_out = without_wrappers(checkpoint.state)
     found = find_network(state, ANCHORS, prefix)
@@ -79,6 +79,8 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
             name = detail.name if layout is NATIVE and detail.name else name
     state, others = without_other_heads(state)
     state, heads, assumed = with_plain_classifier(state)
+    if 'fc.bias' in state and 'fc.weight' not in state:  # it would pass for a network without a classifier
+        raise CheckpointError('it has fc.bias without fc.weight, half a classifier: the file is damaged.')
     left_out += heads
     outside = sorted({k.partition('.')[0] for k in found.beside if k not in renamed.used})
     for parts, where in ((outside, f'outside {found.prefix.rstrip(".")}'), (others, 'beside the network')):
