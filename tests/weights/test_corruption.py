@@ -31,6 +31,8 @@ KEPT = (  # files that something was wrong with once
     ('programs', 102, 18),  # an offset that overflows, in torch 2.6
     ('programs', 102, 978),  # an array alone
     ('config', 102, 37),  # a number of 400 digits
+    ('programs', 312, 2474),  # a byte array of protocol 5 that says it is enormous
+    ('bytes', 312, 2784),  # the same
     ('mindspore', 311, 1188),  # a classifier of a bias alone
 )
 

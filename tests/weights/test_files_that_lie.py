@@ -112,6 +112,7 @@ def from_type(function, *numbers):
 ENCODED = b'X' + struct.pack('<I', MEGABYTE) + b'a' * MEGABYTE + b'q\x00'  # a megabyte of text, kept as number 0
 PROGRAMS = {
     'bytearray of 8 GB': call('__builtin__', 'bytearray', b'(\x8a\x05' + (8 * 2 ** 30).to_bytes(5, 'little') + b't'),
+    'a byte array of 8 GB': b'\x96' + (8 * 2 ** 30).to_bytes(8, 'little'),
     'a megabyte made 4,000 times': ENCODED + b'0(' + 4000 * call('_codecs', 'encode', b'(h\x00X\x06\x00\x00\x00latin1t')
                                    + b'l',
     'a dictionary copied 20,000 times': b'}q\x00(' + b''.join(

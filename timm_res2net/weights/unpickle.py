@@ -164,7 +164,8 @@ _KNOWN = {
 class Unpickler(pickle._Unpickler):
     """On the implementation in Python: the one in C allocates whatever a damaged memo index asks for.
 
-    What comes next is not in files of weights: sets, whose members are hashed as keys are, and numbered names.
+    What comes next is not in files of weights: sets, whose members are hashed as keys are, numbered names, and byte
+    arrays of protocol 5, for which Python takes the memory that their length asks for before it reads.
     """
 
     def load_empty_dictionary(self) -> None:
@@ -184,13 +185,17 @@ class Unpickler(pickle._Unpickler):
     def load_set(self) -> None:
         raise UnsafePickleError('a set')
 
+    def load_bytearray(self) -> None:
+        raise UnsafePickleError('a byte array')
+
     def get_extension(self, code: int) -> Any:
         raise UnsafePickleError(f'the extension {code}')
 
     dispatch: ClassVar[Dict[int, Any]] = {
         **pickle._Unpickler.dispatch, pickle.EMPTY_DICT[0]: load_empty_dictionary, pickle.DICT[0]: load_dict,
         pickle.NEWOBJ[0]: load_newobj,
-        **dict.fromkeys((pickle.EMPTY_SET[0], pickle.FROZENSET[0], pickle.ADDITEMS[0]), load_set)}
+        **dict.fromkeys((pickle.EMPTY_SET[0], pickle.FROZENSET[0], pickle.ADDITEMS[0]), load_set),
+        **dict.fromkeys((pickle.BYTEARRAY8[0], pickle.NEXT_BUFFER[0], pickle.READONLY_BUFFER[0]), load_bytearray)}
 
 
 class _Unpickler(Unpickler):
