@@ -10,7 +10,7 @@ to benchmark_DEVICE.{md,json,png} of a folder.
 
 Exit code 0: measured. 1: measured on a busy machine.
 
-    timm-res2net benchmark                                    # all parts, some 40 minutes on 2 cores
+    timm-res2net benchmark                                    # all parts: the longest, for a quiet machine
     timm-res2net benchmark --parts inference --batch 1 8 32
     timm-res2net benchmark --device cuda
 """
