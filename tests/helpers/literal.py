@@ -15,19 +15,6 @@ def randomize_norms(model: nn.Module) -> nn.Module:
     return model
 
 
-def randomize(model: nn.Module) -> nn.Module:
-    """Weights under which every difference shows, and eval mode: no norm is zero, nothing is negligible."""
-    generator = torch.Generator().manual_seed(0)
-    for name, value in model.state_dict().items():
-        if value.ndim > 1:
-            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
-        elif value.is_floating_point():
-            value.uniform_(0.5, 1, generator=generator)
-            if name.endswith(('bias', 'running_mean')):
-                value.sub_(0.75)
-    return model.eval()
-
-
 def conv_norm_relu(x, conv: nn.Conv2d, bn: nn.BatchNorm2d, training: bool):
     """K_i: the weights are read off the modules, the computation is functional; statistics are left alone."""
     x = F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)

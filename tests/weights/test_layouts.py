@@ -1,7 +1,6 @@
 """Every published layout against literal definitions: same numbers, and the right thing recognised."""
 import pickle
 
-import literal
 import mindspore_file
 import pytest
 import timm
@@ -12,6 +11,7 @@ import timm_res2net  # noqa: F401
 from timm_res2net import CheckpointError, Res2NetDla, load_checkpoint
 from timm_res2net.weights.checkpoint import Checkpoint
 from timm_res2net.weights.layouts import rename
+from timm_res2net.weights.timm_twin import randomize
 
 DEEP = dict(stem='deep', stem_width=16, avg_down=True)
 PADDLE = ('paddle', 'paddledetection')
@@ -118,7 +118,7 @@ def test_the_two_forms_are_really_different(tmp_path):
 
 @pytest.mark.parametrize('groups', [1, 2])
 def test_official_dla(groups, tmp_path):
-    model = literal.randomize(Res2NetDla(
+    model = randomize(Res2NetDla(
         channels=(4, 8, 32, 32, 64, 64), base_width=32 / groups, cardinality=groups, num_classes=5))
     state = dict(model.state_dict())
     unused = {}

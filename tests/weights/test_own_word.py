@@ -5,13 +5,13 @@ import json
 import pytest
 import timm
 import torch
-from literal import randomize
 from timm.utils import CheckpointSaver
 
 import timm_res2net
 from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
 from timm_res2net.model.variants import VARIANTS
 from timm_res2net.weights.matching import complete, with_arguments
+from timm_res2net.weights.timm_twin import randomize
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 40), num_classes=3)
 FAMILY = timm.list_models(module='resnet') + timm.list_models(module='res2net')

@@ -111,7 +111,10 @@ def in_options(message: str, parser: argparse.ArgumentParser, words: Mapping[str
 
 def warn(message: str) -> None:
     """Words for a person, beside the data on stdout; control characters, which a file may have in them, as escapes."""
-    print(''.join(c if c.isprintable() else repr(c)[1:-1] for c in message), file=sys.stderr)
+    if not message.isprintable():
+        from ..weights.checkpoint import printable  # with torch, which most words do not need
+        message = printable(message)
+    print(message, file=sys.stderr)
 
 
 def progress(items: Iterable[Any], total: Optional[int] = None, unit: str = 'image') -> Iterator[Any]:

@@ -51,7 +51,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 def check_path(name: str, value: Any) -> Path:
     """Return `value` as a path."""
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f'{name}={value!r} must be text or a pathlib.Path.')
+        raise TypeError(f'{name}={value!r} must be a file or a folder, as text or a Path.')
     return Path(value)
 
 

@@ -1,9 +1,8 @@
 """How a variant becomes a timm model: by timm's builder, with weights of any layout, remembering its arguments."""
 import dataclasses
 import logging
-from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import torch
 from timm.models import build_model_with_cfg, resolve_pretrained_cfg
@@ -15,7 +14,7 @@ from ..model.layers import FACTORIES, layer_name
 from ..model.networks import Network
 from ..model.variants import VARIANTS
 from .checking import check
-from .checkpoint import Checkpoint, CheckpointError
+from .checkpoint import Checkpoint, CheckpointError, naming
 from .layouts import rename
 from .matching import RUNTIME, check_size, with_arguments
 from .pretrained_cfg import SOURCES, first_conv, local_file, source_of
@@ -43,7 +42,7 @@ def build(name: str, pretrained: bool, kwargs: Dict[str, Any]) -> nn.Module:
         TypeError, ValueError: An argument that the network does not take, named in the message.
     """
     told_by = _folder_or_repository(kwargs.get('pretrained_cfg'))
-    with _naming(told_by):
+    with naming(told_by):
         try:
             if told_by:
                 _check_cfg(kwargs['pretrained_cfg'])
@@ -80,7 +79,7 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
     source = source_of(cfg, given) if pretrained else ''
     file = local_file(cfg, source, kwargs.get('cache_dir'))
     repo_id = str(cfg.hf_hub_id) if source == 'hf_hub_id' else ''
-    with _naming(repo_id or file):
+    with naming(repo_id or file):
         checkpoint = _read(file, repo_id) if file else None
         arguments['pretrained_cfg_overlay'] = {**given, 'first_conv': first_conv(cls, arguments)}
         if checkpoint:
@@ -107,17 +106,6 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
         model.pretrained_cfg.update(own_cfg(model))  # with a new head
     model.model_args = {k: json_ready(k, v) for k, v in kwargs.items() if k not in RUNTIME}
     return model
-
-
-@contextmanager
-def _naming(place: Any) -> Iterator[None]:
-    """Put the file or repository before what is wrong with its weights."""
-    try:
-        yield
-    except CheckpointError as error:
-        if not place or isinstance(place, Checkpoint) or str(error).startswith(str(place)):
-            raise
-        raise CheckpointError(f'{place}: {error}') from error.__cause__
 
 
 def _filter(checkpoint: Optional[Checkpoint], cfg: Any, features_only: bool) -> Callable:

@@ -2,8 +2,9 @@
 
     read -> rename -> recognise -> build -> check -> load
 """
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 
@@ -21,6 +22,17 @@ class CheckpointError(ValueError):
 def printable(text: str) -> str:
     """Text of a file for a terminal: control and other invisible characters as escapes."""
     return text if text.isprintable() else ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@contextmanager
+def naming(place: Any) -> Iterator[None]:
+    """Put the file or repository before what is wrong with its weights, where it is not there yet."""
+    try:
+        yield
+    except CheckpointError as error:
+        if not place or isinstance(place, Checkpoint) or str(error).startswith(str(place)):
+            raise
+        raise CheckpointError(f'{place}: {error}') from error.__cause__
 
 
 @dataclass(frozen=True)

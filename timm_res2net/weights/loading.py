@@ -15,13 +15,14 @@ import timm
 import torch
 from torch import nn
 
+from ..model.arguments import check_path
 from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, Origin, for_channels
 from ..model.networks import Network
 from ..model.variants import VARIANTS, variant_of
 from ..model.wrappers import unwrapped
 from .architecture import read_architecture
 from .checking import check
-from .checkpoint import Checkpoint, CheckpointError, CheckpointInfo
+from .checkpoint import Checkpoint, CheckpointError, CheckpointInfo, naming
 from .layouts import rename
 from .matching import HEAD, complete, match
 from .own_word import taken_for_granted, told
@@ -69,7 +70,7 @@ def load_checkpoint(
     """
     if model is not None and (variant is not None or kwargs):
         raise TypeError('load_checkpoint takes either a model, or a variant and arguments to build one from.')
-    return load_read(read_checkpoint(_as_path(path), use_ema, entry), model, variant, prefix, **kwargs)
+    return load_read(read_checkpoint(check_path('path', path), use_ema, entry), model, variant, prefix, **kwargs)
 
 
 def load_read(
@@ -82,7 +83,7 @@ def load_read(
     """`load_checkpoint` of a file that has been read."""
     _check_overlay(checkpoint, kwargs.get('pretrained_cfg_overlay') or {})
     network: Any = None if model is None else _given(model)
-    with _naming(checkpoint.path):
+    with naming(checkpoint.path):
         with _understanding():
             checkpoint = rename(checkpoint, prefix)
             info = _recognise(checkpoint, variant) if network is None else _describe_given(checkpoint, network)
@@ -114,8 +115,8 @@ def inspect_checkpoint(
     Raises:
         FileNotFoundError, CheckpointError: As `load_checkpoint`.
     """
-    checkpoint = read_checkpoint(_as_path(path), use_ema, entry)
-    with _naming(path), _understanding():
+    checkpoint = read_checkpoint(check_path('path', path), use_ema, entry)
+    with naming(path), _understanding():
         return _recognise(rename(checkpoint, prefix), None)
 
 
@@ -139,22 +140,6 @@ def _given(model: Any) -> Any:
     if odd:
         raise TypeError(f'model is quantized ({odd[0]}): load the weights first, and quantize it then.')
     return network
-
-
-def _as_path(path: Any) -> Path:
-    try:
-        return Path(path)
-    except TypeError:
-        raise TypeError(f'path={path!r} must be a file or a folder, as text or a Path.') from None
-
-
-@contextmanager
-def _naming(path: Union[str, Path]) -> Iterator[None]:
-    """Put the file before what is wrong with it."""
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f'{path}: {error}') from None
 
 
 @contextmanager

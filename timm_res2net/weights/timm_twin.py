@@ -60,22 +60,28 @@ def _shapes(state: Dict[str, torch.Tensor]) -> Dict[str, tuple]:
 
 
 @torch.no_grad()
+def randomize(model: nn.Module) -> nn.Module:
+    """Weights under which every difference shows, and eval mode: no norm is zero, nothing is negligible."""
+    generator = torch.Generator().manual_seed(0)
+    for name, value in model.state_dict().items():
+        if value.ndim > 1:
+            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+        elif value.is_floating_point():
+            value.uniform_(0.5, 1, generator=generator)
+            if name.endswith(('bias', 'running_mean')):
+                value.sub_(0.75)
+    return model.eval()
+
+
+@torch.no_grad()
 def _same_network(model: Any, other: Any) -> bool:
     """Compare outputs under random weights, which tell what shapes do not: strides, pools, activations, epsilons.
 
     Weights of our own making, since those of the model may hide a difference (a zeroed last norm hides its block).
     """
-    generator = torch.Generator().manual_seed(0)
-    model = copy.deepcopy(model).float().cpu().eval()
-    for name, value in model.state_dict().items():
-        if value.ndim > 1:
-            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
-        elif value.is_floating_point():
-            value.uniform_(0.5, 1.0, generator=generator)
-            if name.endswith(('bias', 'running_mean')):
-                value.sub_(0.75)
+    model = randomize(copy.deepcopy(model).float().cpu())
     other.eval().load_state_dict(to_timm(model))
-    x = torch.randn(1, model.in_chans, 64, 64, generator=generator)
+    x = torch.randn(1, model.in_chans, 64, 64, generator=torch.Generator().manual_seed(0))
     y, y_other = model.forward_features(x), other.forward_features(x)
     if y.shape != y_other.shape or (y - y_other).abs().max() > 1e-4 * y.abs().max():
         return False
