@@ -18,6 +18,7 @@ import argparse
 import json
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Dict
 
 from .command_line import Refusal, free_output, warn, write_whole
@@ -59,12 +60,13 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     result: Dict[str, Any] = {'environment': environment(args)}
     stem = args.output / f'benchmark_{args.device}'
-    for part in parts:
-        warn(f'== {part}')
-        result[part] = measure(args, part, cost)
-        args.output.mkdir(parents=True, exist_ok=True)
-        write_whole(stem.with_suffix('.json'), json.dumps(result, indent=2) + '\n')
-        write_whole(stem.with_suffix('.md'), markdown(result))
+    with TemporaryDirectory() as args.files:
+        for part in parts:
+            warn(f'== {part}')
+            result[part] = measure(args, part, cost)
+            args.output.mkdir(parents=True, exist_ok=True)
+            write_whole(stem.with_suffix('.json'), json.dumps(result, indent=2) + '\n')
+            write_whole(stem.with_suffix('.md'), markdown(result))
     if 'inference' in result:
         plot(result, stem.with_suffix('.png'))
     print(json.dumps(result, indent=2) if args.json else markdown(result))

@@ -9,12 +9,11 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import timm
 import torch
@@ -53,32 +52,38 @@ def _rounds(
     chosen = [(p, name) for p, named in ways(args.batch).items() if p in args.precision
               for name, way in named.items() if wanted(way) and re.search(args.paths or '', name)]
     rounds: Dict[Key, List[Dict[str, Any]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for key in chosen:
-            if _child(args, 'make', key, folder, skipped) is not None:
-                rounds[key] = []
-        for n in range(args.rounds):
-            for key in [k for k in rounds if ' '.join(k) not in skipped]:
-                measured = _child(args, task, key, folder, skipped, f'round {n + 1} of {args.rounds}')
-                if measured is not None:
-                    rounds[key].append(measured)
+    for key in chosen:
+        file = file_of(args.files, key, args.batch)
+        if not file or file.exists() or _child(args, 'make', key, skipped) is not None:
+            rounds[key] = []
+    for n in range(args.rounds):
+        for key in [k for k in rounds if ' '.join(k) not in skipped]:
+            measured = _child(args, task, key, skipped, f'round {n + 1} of {args.rounds}')
+            if measured is not None:
+                rounds[key].append(measured)
     whole = {key: found for key, found in rounds.items() if ' '.join(key) not in skipped}
     if not whole:
         raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
     return whole, skipped
 
 
+def file_of(folder: str, key: Key, batches: List[int]) -> Optional[Path]:
+    """Where the file of a path lies, if it has one; made once for all parts of a benchmark."""
+    precision, name = key
+    suffix = ways(batches)[precision][name].suffix
+    return Path(folder) / f'{precision} {name}{suffix}' if suffix else None
+
+
 def _child(
         args: argparse.Namespace,
         task: str,
         key: Key,
-        folder: str,
         skipped: Dict[str, str],
         words: str = '',
 ) -> Any:
     """What a process of its own says, or None and a line in `skipped`."""
     print(f'{task} {" ".join(key)} {words}'.rstrip(), file=sys.stderr, flush=True)
-    job = {'task': task, 'key': key, 'folder': folder, 'ours': args.ours, 'theirs': args.theirs, 'batch': args.batch,
+    job = {'task': task, 'key': key, 'files': args.files, 'ours': args.ours, 'theirs': args.theirs, 'batch': args.batch,
            'callers': args.callers, 'seconds': args.seconds, 'threads': args.threads}
     done = subprocess.run(
         [sys.executable, '-c', MAIN], input=json.dumps(job), capture_output=True, text=True, env=environment())
@@ -96,7 +101,7 @@ def work() -> None:
         torch.set_num_threads(job.threads)
     precision, name = job.key
     way = ways(job.batch)[precision][name]
-    file = Path(job.folder) / f'{precision} {name}{way.suffix or ""}'
+    file = file_of(job.files, job.key, job.batch) or Path()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         result = TASKS[job.task](job, way, file)
@@ -104,9 +109,8 @@ def work() -> None:
 
 
 def make(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
-    """The file of a path, if it has one."""
-    if way.suffix:
-        way.make(model_of(job.ours, job.theirs, way), file)
+    """The file of a path."""
+    way.make(model_of(job.ours, job.theirs, way), file)
     return {}
 
 
