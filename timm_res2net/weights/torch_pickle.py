@@ -173,7 +173,12 @@ def load_archive(path: Path) -> Any:
                 raise pickle.UnpicklingError(f'record {info.filename!r} is compressed, which torch.save never does')
         if sum(i.file_size for i in records.values()) > size or len(records) < len(archive.infolist()):
             raise pickle.UnpicklingError('its records overlap')
-        program, = (name for name in records if name.rpartition('/')[2] == 'data.pkl')
+        programs = [name for name in records if name.rpartition('/')[2] == 'data.pkl']
+        if len(programs) != 1:
+            raise pickle.UnpicklingError(
+                f'an archive with {len(programs)} records data.pkl, where torch.save writes one; exported files are '
+                'for deploy.load')
+        program, = programs
         prefix = program.removesuffix('data.pkl')
         order = records.get(f'{prefix}byteorder')
         if order and archive.read(order) != b'little':
