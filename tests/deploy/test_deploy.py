@@ -359,9 +359,9 @@ def test_refused_models_and_paths(model, tmp_path):
             with pytest.raises(TypeError, match='it must be a network'):
                 call(nothing)
     for path in (None, 3):
-        with pytest.raises(TypeError, match=f'path={path} must be text'):
+        with pytest.raises(TypeError, match=f'path={path} must be a file or a folder'):
             deploy.export(model, path)
-        with pytest.raises(TypeError, match=f'path={path} must be text'):
+        with pytest.raises(TypeError, match=f'path={path} must be a file or a folder'):
             deploy.load(path)
     (tmp_path / 'folder.pt2').mkdir()
     with pytest.raises(FileExistsError, match='is a folder'):
