@@ -17,7 +17,7 @@ from timm_res2net import save_as
 CHILD = Path(__file__).parent.parent / 'helpers/memory_child.py'
 OFFICIAL, PADDLE = 'res2net50_26w_4s_custom', 'res2net50_26w_4s_paddle_custom'
 USES = ('load', 'into_a_model', 'by_timm', 'inspect', 'convert_it', 'evaluate')
-QUICK = ('load', 'into_a_model', 'inspect')  # the others do the same, and more that needs no memory
+WORST = ('into_a_model', 'inspect')  # a network is there before, or none is needed
 
 
 def zip_archive(model, path):
@@ -84,15 +84,13 @@ def check(write, uses, folder):
     return beyond
 
 
-@pytest.mark.parametrize('write', [zip_archive, pdparams], ids=lambda f: f.__name__)
-def test_a_file_takes_at_most_three_times_its_size(write, tmp_path):
-    check(write, QUICK, tmp_path)
+def test_a_file_takes_at_most_three_times_its_size(tmp_path):
+    """The worst of all by default."""
+    check(pdparams, WORST, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('write', FILES, ids=lambda f: f.__name__)
 def test_whatever_the_file_and_the_use(write, tmp_path):
     beyond = check(write, USES, tmp_path)
-    print(beyond)
-    if write is not compressed:  # a file that is read is seen
-        assert beyond['inspect'] > 0.9
+    assert write is compressed or beyond['load'] > 0.9  # which is to say that what is read is seen
