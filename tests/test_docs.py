@@ -10,7 +10,6 @@ import re
 import runpy
 import subprocess
 import sys
-from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from paddle_files import PaddleFiles, paddle_bytes, paddle_network
 from PIL import Image
 from run_page import blocks
 from timm.models import save_for_hf
-from timm.utils import CheckpointSaver
+from training_checkpoint import trained
 
 import timm_res2net
 from timm_res2net.commands import COMMANDS
@@ -61,15 +60,6 @@ def published(hub, hub_env, mirror, tmp_path, monkeypatch):
         hub.put_repo(f'timm/{repo}', {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
 
 
-def trained(folder):
-    """What timm's train.py leaves."""
-    model = timm.create_model('test_res2net_custom', num_classes=2)
-    args = Namespace(model='test_res2net_custom', num_classes=2, data_dir='IMAGENET')
-    folder.mkdir(parents=True)
-    saver = CheckpointSaver(model, torch.optim.SGD(model.parameters()), args=args, checkpoint_dir=str(folder))
-    saver.save_checkpoint(0, metric=50.)
-
-
 def held(folder):
     """Files in which a network lies somewhere."""
     state = timm.create_model('test_res2net_custom', num_classes=2).state_dict()
@@ -90,7 +80,10 @@ def place(paddle_file, tmp_path):
 
     place = tmp_path / 'place'
     place.mkdir()
-    trained(place / 'output/train/EXPERIMENT')
+    name = 'test_res2net_custom'
+    trained(
+        place / 'output/train/EXPERIMENT', timm.create_model(name, num_classes=2), name, metric=50., num_classes=2,
+        data_dir='IMAGENET')
     held(place)
     (place / paddle_file.name).symlink_to(paddle_file)
     pictures(place / 'FOLDER', 8, 40)
@@ -140,7 +133,7 @@ def test_training_page(run_page):
 
     def top1(script):
         command = next(c for c in outputs if script in c and 'digits' in c)
-        return float(re.search(r'"top1": ([\d.]+)', outputs[command]).group(1))
+        return float(re.search(r'(?:"top1":|top-1) ([\d.]+)', outputs[command]).group(1))
     assert top1('validate.py') >= 97
     assert top1('timm-res2net evaluate') == pytest.approx(top1('validate.py'), abs=0.01)
 

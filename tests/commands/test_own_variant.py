@@ -47,7 +47,7 @@ def test_commands_that_look(mine):
     assert json.loads(mine('inspect', 'mine.pth.tar', '--json'))['architecture'] == 'commands_mine'
     answer = json.loads(mine('classify', 'data', '--model', 'mine.pth.tar', '--json'))
     assert len(answer['results']) == 3 and len(answer['results'][0]['predictions']) == 3
-    assert json.loads(mine('evaluate', 'data', '--model', 'mine.pth.tar', '--workers', '0'))['images'] == 3
+    assert json.loads(mine('evaluate', 'data', '--model', 'mine.pth.tar', '--workers', '0', '--json'))['images'] == 3
     assert 'commands_mine' in mine('receptive-field', 'commands_mine')
 
 

@@ -14,7 +14,7 @@ from timm.data import create_transform, resolve_data_config
 import timm_res2net  # noqa: F401  registers the variants
 from timm_res2net.deploy.preprocessing import data_config, normalise, read_pixels
 from timm_res2net.insight import class_activation_maps, heat_inside
-from timm_res2net.weights.catalogue import CATALOGUE, SHIPPED, provenance
+from timm_res2net.weights.catalogue import CATALOGUE, SHIPPED, find_weights, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = 'res2net23_32w_4s_cifar_custom.cifar100'
@@ -33,6 +33,14 @@ def test_every_file_has_its_provenance_and_the_other_way_round():
     assert file.stat().st_size == facts['bytes'] <= 8e6
     with pytest.raises(FileNotFoundError, match='other.*res2net23'):
         provenance('other')
+
+
+def test_rows_are_found_by_name_and_by_variant():
+    for name, row in CATALOGUE.items():
+        assert find_weights(name) is row
+        default = timm.get_pretrained_cfg(row.variant)
+        assert find_weights(row.variant).name == f'{row.variant}.{default.tag}'
+    assert find_weights('res2net50_18w_4s_custom') is find_weights('res2net50_26w_4s_custom.in22k') is None
 
 
 def test_small_and_good(model):

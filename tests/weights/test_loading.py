@@ -1,5 +1,4 @@
 """Loading, through our own function and through timm's: what arrives, what is refused, and what is left alone."""
-import argparse
 import copy
 import json
 import logging
@@ -9,7 +8,8 @@ import pytest
 import timm
 import torch
 from literal_networks import Foreign
-from timm.utils import CheckpointSaver, ModelEmaV3
+from timm.utils import ModelEmaV3
+from training_checkpoint import trained
 
 import timm_res2net  # noqa: F401
 from timm_res2net.weights.building import checkpoint_filter_fn
@@ -140,9 +140,7 @@ class TestTrainingCheckpoints:
         optimizer = torch.optim.AdamW(model.parameters())
         model(torch.randn(2, 3, 64, 64)).sum().backward()
         optimizer.step()
-        args = argparse.Namespace(model=kwargs.pop('name', NAME), lr=0.1, model_kwargs=kwargs)
-        saver = CheckpointSaver(model, optimizer, args=args, model_ema=ema, checkpoint_dir=str(folder))
-        saver.save_checkpoint(epoch=1, metric=0.5)
+        trained(folder, model, NAME, optimizer, ema, lr=0.1, model_kwargs=kwargs)
         return folder / 'model_best.pth.tar', ema.module
 
     def test_averaged_weights_come_first(self, tmp_path):
@@ -221,15 +219,6 @@ def test_what_was_recognised_is_said(sources, tmp_path, caplog):
     assert info.num_parameters == sum(p.numel() for p in model.parameters())
     assert (info.num_classes, info.in_chans) == (5, 3)
     assert '\n' not in str(info)
-
-
-def trained(path, model, arch, **args):
-    """A checkpoint as timm's train.py leaves it."""
-    saver = CheckpointSaver(
-        model, torch.optim.SGD(model.parameters(), 0.1), argparse.Namespace(model=arch, **args),
-        checkpoint_dir=str(path), recovery_dir=str(path))
-    saver.save_checkpoint(0, 1.)
-    return path / 'last.pth.tar'
 
 
 @pytest.mark.parametrize('arch, kwargs, args', [

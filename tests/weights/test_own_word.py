@@ -1,29 +1,19 @@
 """What a file says of its own architecture: honoured, refused where it contradicts, and said where it is missing."""
-import argparse
 import json
 
 import pytest
 import timm
 import torch
-from timm.utils import CheckpointSaver
+from training_checkpoint import trained
 
 import timm_res2net
 from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
 from timm_res2net.model.variants import VARIANTS
 from timm_res2net.weights.matching import complete, with_arguments
-from timm_res2net.weights.timm_twin import randomize
+from timm_res2net.weights.timm_equivalent import randomize
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 40), num_classes=3)
 FAMILY = timm.list_models(module='resnet') + timm.list_models(module='res2net')
-
-
-def trained(folder, model, arch, **args):
-    """A checkpoint as timm's train.py leaves it."""
-    saver = CheckpointSaver(
-        model, torch.optim.SGD(model.parameters(), 0.1), argparse.Namespace(model=arch, **args),
-        checkpoint_dir=str(folder), recovery_dir=str(folder))
-    saver.save_checkpoint(0, 1.)
-    return folder / 'last.pth.tar'
 
 
 def files(model, name, folder, **arguments):

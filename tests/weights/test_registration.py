@@ -151,3 +151,10 @@ def test_a_row_of_weights_with_classes_of_its_own(tmp_path):
     '''
     done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_settings_of_timms_feature_extractor():
+    """As timm's own networks take them, beside what this package says of its networks."""
+    x = torch.zeros(1, 3, 64, 64)
+    for given, count in (({}, 5), (dict(feature_cfg=dict(out_indices=(1, 2))), 2), (dict(feature_cfg={}), 5)):
+        assert len(timm.create_model('test_res2net_custom', features_only=True, **given)(x)) == count

@@ -145,3 +145,11 @@ def test_nothing_half_done_is_left(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match='timm.create_model'):
         save_folder(timm_res2net.Res2Net(**TINY), tmp_path / 'out')
+
+
+@pytest.mark.parametrize('as_timm', [False, True])
+def test_a_model_without_values(as_timm, tmp_path):
+    model = timm.create_model('res2net50_26w_4s_custom', device='meta')
+    with pytest.raises(ValueError, match=r'no values on the meta device \(conv1.weight\)'):
+        save_folder(model, tmp_path / 'out', as_timm=as_timm)
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What commands refuse at the start, since it would fail at the end; pictures that are written whole or not at all."""
+"""What several commands share: options, what is refused at the start since it would fail at the end, pictures."""
 import argparse
 import importlib.util
 from pathlib import Path
@@ -6,12 +6,20 @@ from typing import Any
 
 from .command_line import Refusal, free_output, whole_file
 
+NAMES = 'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder'  # of a network
 
 def needs(what: str, extra: str, *modules: str) -> None:
     """Refuse where a module is not installed; `extra` is the one of this package that brings it."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise Refusal(f"{what} needs {' and '.join(missing)}, which is not here: pip install 'timm-res2net[{extra}]'")
+
+
+def add_model_and_class_names(parser: argparse.ArgumentParser, default: str) -> None:
+    """The model of a command that takes exported files too, and names of classes that it may lack."""
+    parser.add_argument('--model', default=default, help=f'{NAMES}, exported file (%(default)s)')
+    parser.add_argument('--class-names', type=Path, metavar='FILE', help=(
+        'names of the classes in their order, one a line or a JSON list, where the model has none'))
 
 
 def add_entry_and_prefix(parser: argparse.ArgumentParser) -> None:

@@ -84,12 +84,16 @@ def _import(name: str) -> None:
 
 
 def _say(error: Exception, module: ModuleType, parser: argparse.ArgumentParser, code: int) -> int:
+    warn(f'error: {in_options(message_of(error), parser, getattr(module, "WORDS", {}))}')
+    return code
+
+
+def message_of(error: Exception) -> str:
+    """What an error says, in one line; one of the system's says the file and what is the matter with it."""
     message = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         message = f'{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}'
-    message = in_options(' '.join(message.split()) or type(error).__name__, parser, getattr(module, 'WORDS', {}))
-    warn(f'error: {message}')
-    return code
+    return ' '.join(message.split()) or type(error).__name__
 
 
 def in_options(message: str, parser: argparse.ArgumentParser, words: Mapping[str, str] = {}) -> str:
@@ -112,7 +116,7 @@ def in_options(message: str, parser: argparse.ArgumentParser, words: Mapping[str
 def warn(message: str) -> None:
     """Words for a person, beside the data on stdout; control characters, which a file may have in them, as escapes."""
     if not message.isprintable():
-        from ..weights.checkpoint import printable  # with torch, which most words do not need
+        from ..weights.words import printable  # with torch, which most words do not need
         message = printable(message)
     print(message, file=sys.stderr)
 

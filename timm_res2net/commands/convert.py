@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Tuple
 
 from .checks import add_entry_and_prefix
-from .command_line import Refusal, free_output
+from .command_line import Refusal, free_output, message_of
 
 EXAMPLE = 'timm-res2net convert res2net23_32w_4s_cifar_custom.cifar100 converted --check'
 WORDS = {
@@ -61,12 +61,8 @@ def run(args: argparse.Namespace) -> int:
             folder = save_as(model, args.folder, args.to, overwrite=args.overwrite)
         else:
             folder = save_folder(model, args.folder, overwrite=args.overwrite, as_timm=args.as_timm)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, OSError) and error.filename:
-            error = ValueError(f'{error.filename}: {error.strerror}')
-        raise Refusal(str(error), 1) from error
-    except Refusal as error:
-        raise Refusal(str(error), 1) from error
+    except (OSError, Refusal, RuntimeError, TypeError, ValueError) as error:
+        raise Refusal(message_of(error), 1) from error
     print(f'{args.checkpoint}: {found}')
     if args.check:
         difference = compare(model, folder)
@@ -107,15 +103,13 @@ def published(name: str) -> Any:
         Refusal: There are no such weights of the variant.
     """
     from ..model.variants import VARIANTS
-    from ..weights import list_pretrained
-    base, _, tag = name.partition('.')
-    if base not in VARIANTS:
-        return None
-    rows = [row for row in list_pretrained() if row.variant == base and tag in ('', row.name.partition('.')[2])]
-    if not rows:
-        there = ', '.join(row.name for row in list_pretrained() if row.variant == base) or 'none'
+    from ..weights.catalogue import find_weights, list_pretrained
+    base = name.partition('.')[0]
+    row = find_weights(name)
+    if row is None and base in VARIANTS:
+        there = ', '.join(row.name for row in list_pretrained(f'{base}.*')) or 'none'
         raise Refusal(f'there are no weights {name}, of {base} there are: {there} (timm-res2net list --pretrained)')
-    return rows[0]
+    return row
 
 
 def compare(model: Any, folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""Top-1 and top-5 accuracy of a model on a folder of images, in percent, as JSON.
+"""Top-1 and top-5 accuracy of a model on a folder of images, in percent.
 
 DATA holds a folder `test` (see --split) with one folder per class, named as the model's classes where it knows their
 names. For the shipped CIFAR-100 weights these are the 10,000 official test images as PNG (or any lossless format), in
@@ -12,27 +12,22 @@ nothing could be done.
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
+from .checks import add_model_and_class_names
 from .command_line import Refusal, progress, warn
-
-if TYPE_CHECKING:
-    from ..weights import Weights
 
 EXAMPLE = 'timm-res2net evaluate DATA --model res2net23_32w_4s_cifar_custom.cifar100'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('data', type=Path, metavar='DATA')
-    parser.add_argument('--model', default='res2net23_32w_4s_cifar_custom.cifar100', help=(
-        'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder, exported file (%(default)s)'))
+    add_model_and_class_names(parser, 'res2net23_32w_4s_cifar_custom.cifar100')
     parser.add_argument('--split', default='test', help='folder inside DATA (%(default)s)')
-    parser.add_argument('--class-names', type=Path, metavar='FILE', help=(
-        'names of the classes in their order, one a line or a JSON list, where the model has none'))
     parser.add_argument('--batch-size', type=int, default=500, metavar='N', help='(%(default)s)')
     parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that read images (%(default)s)')
     parser.add_argument('--device', default='cpu', help='(%(default)s)')
-    parser.add_argument('--json', action='store_true', help='as it always does')
+    parser.add_argument('--json', action='store_true', help='print one JSON object instead of lines')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,21 +38,38 @@ def run(args: argparse.Namespace) -> int:
     name_classes(model, names)
     if not is_exported(args.model):
         model = model.to(args.device)
-    result = evaluate(model, args.data, args.split, args.batch_size, args.workers, args.device)
-    print(json.dumps({'model': args.model, **result}, indent=2))
-    for failure in result['failures']:
+    result = {'model': args.model, **evaluate(
+        model, args.data, args.split, args.batch_size, args.workers, args.device)}
+    result['published'] = compare(args.model, result)
+    failures, published = result['failures'], result['published']
+    for failure in failures:
         warn(failure['error'])
-    code = 1 if result['failures'] else 0
-    if result['failures']:
-        warn(f'{len(result["failures"])} images could not be read, the accuracy is of the other {result["images"]}')
-    published = published_weights(args.model)
-    if published is None or published.top1 is None or published.top5 is None:
-        return code
-    off = max(abs(result['top1'] - published.top1), abs(result['top5'] - published.top5))
-    same = 'the same' if off <= published.tolerance else 'NOT the same'
-    warn(f'{published.name} as published, on {published.dataset}: top-1 {published.top1:.2f}, top-5 '
-         f'{published.top5:.2f}: {same} (within {published.tolerance} points)')
-    return code if off <= published.tolerance else 1
+    if failures:
+        warn(f'{len(failures)} images could not be read, the accuracy is of the other {result["images"]}')
+    print(json.dumps(result, indent=2) if args.json else in_words(result))
+    return 1 if failures or published and not published['same'] else 0
+
+
+def compare(name: str, result: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """What was published of the weights NAME.TAG, or of the default of NAME, and whether it is the same; else None."""
+    from ..weights.catalogue import find_weights
+    row = find_weights(name)
+    if row is None or row.top1 is None or row.top5 is None:
+        return None
+    off = max(abs(result['top1'] - row.top1), abs(result['top5'] - row.top5))
+    return {'name': row.name, 'dataset': row.dataset, 'top1': row.top1, 'top5': row.top5, 'tolerance': row.tolerance,
+            'same': off <= row.tolerance}
+
+
+def in_words(result: Dict[str, Any]) -> str:
+    """The accuracy, and beside it that which was published."""
+    lines = [f'{result["model"]}: top-1 {result["top1"]:.2f}, top-5 {result["top5"]:.2f}, of {result["images"]} images']
+    there = result['published']
+    if there:
+        lines.append(
+            f'{there["name"]} as published, on {there["dataset"]}: top-1 {there["top1"]:.2f}, top-5 {there["top5"]:.2f}'
+            f': {"" if there["same"] else "NOT "}the same (within {there["tolerance"]} points)')
+    return '\n'.join(lines)
 
 
 def _check(args: argparse.Namespace, exported: bool) -> None:
@@ -75,12 +87,6 @@ def _check(args: argparse.Namespace, exported: bool) -> None:
         torch.empty(0, device=args.device)
     except (AssertionError, RuntimeError) as error:
         raise Refusal(f'--device {args.device}: {str(error).splitlines()[0]}') from error
-
-
-def published_weights(name: str) -> 'Optional[Weights]':
-    """The row of the catalogue for NAME.TAG, or for NAME its default."""
-    from ..weights.catalogue import CATALOGUE
-    return next((w for w in CATALOGUE.values() if name in (w.name, w.variant)), None)
 
 
 def check_classes(num_classes: int, names: Optional[Sequence[str]], found: Sequence[str], folder: Path) -> None:

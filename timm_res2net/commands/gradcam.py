@@ -10,11 +10,11 @@ Exit code 0: all images drawn. 1: some could not be read (named, and the others 
 """
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .command_line import Refusal, progress, warn
+from .command_line import Refusal, warn
+from .pictures import gather, read_each
 
 EXAMPLE = 'timm-res2net gradcam --output gradcam.png'
 METHODS = ('gradcam', 'gradcam++', 'layercam', 'eigencam', 'scorecam', 'xgradcam')  # as insight has them
@@ -39,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
     check_picture('--output', args.output)
     if args.image_size is not None and args.image_size < 1:
         raise Refusal(f'--image-size {args.image_size} must be at least 1')
-    from .classify import gather
     images = gather(args.images)
     from ..insight import find_layer
     from .models import class_names, load_model
@@ -52,16 +51,9 @@ def run(args: argparse.Namespace) -> int:
             find_layer(model, args.layer)
         targets[name] = None if args.target is None else find_class(args.target, class_names(model))
 
-    from ..model.images import ImageError, read_image
-    failures, rows = [], []
-    # lines as they come are better than a bar on the same screen
-    for name, source in images if sys.stdout.isatty() and not args.json else progress(images):
-        try:
-            image = read_image(source)
-        except ImageError as error:
-            failures.append({'image': name, 'error': str(error)})
-            warn(str(error))
-            continue
+    failures: List[Dict[str, str]] = []
+    rows: List[Dict[str, Any]] = []
+    for name, image in read_each(images, failures, lines=not args.json):
         rows.append(_row(name, image, models, targets, args))
         for answer in () if args.json else rows[-1]['answers']:
             print(f'{name}: {answer["model"]}: {answer["class"]} {answer["probability"]:.1%}')

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..weights import inspect_checkpoint
-    from ..weights.checkpoint import printable
+    from ..weights.words import keywords, printable
     info = inspect_checkpoint(args.checkpoint, use_ema=not args.no_ema, prefix=args.prefix, entry=args.entry)
     if args.json:
         print(json.dumps(dataclasses.asdict(info), indent=2))
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     facts: Dict[str, Any] = {
         'layout': info.layout,
         'variant': info.architecture,
-        'arguments': ', '.join(f'{k}={v!r}' for k, v in info.model_args.items()) or 'as registered',
+        'arguments': keywords(info.model_args) or 'as registered',
         'parameters': f'{info.num_parameters:,}',
         'classes': info.num_classes or 'none, a backbone alone',
         'channels': info.in_chans,

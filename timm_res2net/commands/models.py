@@ -18,12 +18,12 @@ from ..deploy.preprocessing import data_config, image_mode
 from ..hub.errors import HubError, hub_errors
 from ..model import data_cfg
 from ..weights import CheckpointError, load_checkpoint
-from ..weights.checkpoint import printable
+from ..weights.words import printable
+from .checks import NAMES
 from .command_line import Refusal, warn
 
 CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
 EXPORTED = tuple(dict.fromkeys(deploy.FORMATS.values()))
-NAMES = 'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder'
 
 
 def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwargs: Any) -> Any:

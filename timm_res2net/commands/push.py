@@ -156,6 +156,7 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
     from ..model.variants import variant_of
     from ..weights import CheckpointError
     from ..weights.loading import load_read
+    from ..weights.words import one_line
     args = checkpoint.training.get('args', {})
     told = name or checkpoint.architecture
     if not told:
@@ -179,7 +180,7 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
     try:
         return load_read(checkpoint, variant=name, **{k: v for k, v in kwargs.items() if v is not None})
     except CheckpointError as error:
-        raise Refusal(f'The checkpoint does not fit {told}: {" ".join(str(error).split())[:300]}') from error
+        raise Refusal(f'The checkpoint does not fit {told}: {one_line(error, 300)}') from error
 
 
 def class_names(args: argparse.Namespace, model: Any, training: Dict[str, Any]) -> Optional[List[str]]:
@@ -200,10 +201,9 @@ def class_names(args: argparse.Namespace, model: Any, training: Dict[str, Any]) 
 
 def warn_of_license(given: Optional[str], training: Dict[str, Any]) -> None:
     """Name the license of the weights that a training started from, which may bind those that it ended with."""
-    from ..weights import list_pretrained
+    from ..weights.catalogue import find_weights
     args = training['args']
-    started = str(args.get('model') or '')
-    row = next((r for r in list_pretrained() if started in (r.variant, r.name)), None)
+    row = find_weights(str(args.get('model') or ''))
     if given or not args.get('pretrained') or row is None:
         return
     warn(f'It was trained from {row.name}, which is under {row.license}. The card says license: unknown; '

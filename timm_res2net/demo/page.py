@@ -8,11 +8,12 @@ from typing import Any, List, Optional, Sequence, Tuple
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # before it is imported: nothing of a visit leaves this machine
 import gradio as gr  # noqa: E402
 
+from ..weights.words import one_line  # noqa: E402
 from .answer import METHODS  # noqa: E402
 from .figures import note, numbers_table, photo_buttons  # noqa: E402
 from .numbers import numbers  # noqa: E402
 from .photo import BUNDLED, Photo  # noqa: E402
-from .side import Side, one_line  # noqa: E402
+from .side import Side  # noqa: E402
 from .subject import Shelf  # noqa: E402
 
 STYLE = Path(__file__).with_name('page.css')

@@ -8,6 +8,7 @@ from typing import Any, List, Optional, Tuple
 
 import gradio as gr
 
+from ..weights.words import one_line
 from .answer import answers, heat
 from .block import describe, group_maps
 from .diagram import describe_in_words, diagram
@@ -23,11 +24,6 @@ CLICK = """element.addEventListener('click', event => {
     trigger('click', {across: (event.clientX - box.left) / box.width, down: (event.clientY - box.top) / box.height});
 });"""
 FOREIGN = '{} is no network of this package, so there are no groups to look into: choose a Res2Net.'
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, as a sentence."""
-    return ' '.join(str(error).split()) or type(error).__name__
 
 
 def kept(value: Any, choices: List[Any], default: Any) -> Any:

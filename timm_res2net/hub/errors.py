@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ..weights.checkpoint import printable
+from ..weights.words import printable
 
 LOGIN = 'log in with `hf auth login` or pass token='
 # the client's HTTP library changed over the years; its base exception is a parent of the Hub's own in each of them

@@ -61,7 +61,6 @@ def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **con
             raise TypeError(f'{name}= is unknown, a push takes {", ".join(Content.__annotations__)}.')
     as_timm = content.get('as_timm', False)
     network = network_of(model)
-    _check_weights(network)
     check_content(content, network.in_chans)
     described = describe(network, as_timm)
     labels = check_labels(network, content.get('label_names'), content.get('label_descriptions'))
@@ -74,13 +73,6 @@ def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **con
         dataset=content.get('dataset'), tags=texts('tags', content.get('tags')),
         description=content.get('description'), needs_import=not as_timm)
     (folder / CARD).write_text(card, encoding='utf-8')
-
-
-def _check_weights(model: nn.Module) -> None:
-    """A model on the meta device has shapes and no values."""
-    empty = [k for k, v in model.state_dict().items() if v.is_meta]
-    if empty:
-        raise ValueError(f'The model has no values on the meta device ({empty[0]}): load its weights first.')
 
 
 def _warn_of_license(model: Any, given: Optional[str]) -> None:

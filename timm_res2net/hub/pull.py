@@ -25,6 +25,7 @@ from ..weights.loading import load_read
 from ..weights.matching import RUNTIME
 from ..weights.reading import read_checkpoint
 from ..weights.saving import CONFIG, WEIGHTS
+from ..weights.words import one_line
 from .client import LIBRARY, check_text, full_name
 from .errors import HubError, HubTimeout, hub_errors
 from .time_limit import time_limit
@@ -220,4 +221,4 @@ def _fit_errors(checkpoint: Checkpoint, kwargs: Mapping[str, Any]) -> Iterator[N
 
 def _told(name: str, error: Exception) -> str:
     """An error in one line."""
-    return ' '.join(str(error).removeprefix(f'{name}: ').split())[:300].rstrip('.')
+    return one_line(error, 300).removeprefix(f'{name}: ').rstrip('.')

@@ -52,8 +52,8 @@ class Res2NetArguments(StageArguments):
     stem_type: str = argument(
         '', "`''` (7x7 convolution), `'deep'` (three 3x3) or `'deep_tiered'`.", in_weights=True)
     stem_width: int = argument(
-        None, "Channels of a deep stem's first convolutions, 32 by default. The 7x7 stem is always 64 wide.",
-        in_weights=True)
+        None, "Channels of a deep stem's first convolutions, 32 by default (v1b; timm's ResNet has 64 there). The 7x7 "
+              'stem is always 64 wide.', in_weights=True)
     replace_stem_pool: bool = argument(
         False, "Strided 3x3 convolution instead of the stem's max pool.", in_weights=True)
 

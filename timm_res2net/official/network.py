@@ -12,6 +12,8 @@ from ..model.data_cfg import OF_THE_WEIGHTS
 from ..model.fold import ConvNormAct, in_sequence
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM
+from ..weights.timm_equivalent import agree
+from ..weights.writing import difference
 
 
 class _Blocks:
@@ -110,30 +112,27 @@ class OfficialNetwork(Res2Net):
             ValueError: The network computes something else by now: a child was replaced, a method overridden.
         """
         variant = self.pretrained_cfg['architecture']
-        changed = f'The model was changed after it was built and is no {variant} any more'
-        twin: Any = timm.create_model(variant, **{**self.model_args, 'num_classes': self.num_classes})
-        here, built = ({k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (self, twin))
-        if here != built:
-            name = min(set(here.items()) ^ set(built.items()))[0]
-            raise ValueError(f'{changed}: {name} is {here.get(name, "missing")}, not {built.get(name, "missing")}.')
-        twin.load_state_dict(self.state_dict())
-        if not _same_outputs(self, twin):
-            raise ValueError(f'{changed}: its outputs are others.')
-        twin.pretrained_cfg = twin.default_cfg = self.pretrained_cfg
+        built: Any = timm.create_model(variant, **{**self.model_args, 'num_classes': self.num_classes})
+        changed = difference(self.state_dict(), built.state_dict())
+        if not changed:
+            built.load_state_dict(self.state_dict())
+            changed = '' if _same_outputs(self, built) else 'its outputs are others'
+        if changed:
+            raise ValueError(f'The model was changed after it was built and is no {variant} any more: {changed}.')
+        built.pretrained_cfg = built.default_cfg = self.pretrained_cfg
         if hasattr(self, 'origin'):
-            twin.origin = self.origin
-        return twin.train(self.training).to(next(self.parameters()))
+            built.origin = self.origin
+        return built.train(self.training).to(next(self.parameters()))
 
 
 @torch.no_grad()
-def _same_outputs(model: nn.Module, twin: nn.Module) -> bool:
+def _same_outputs(model: nn.Module, other: nn.Module) -> bool:
     """Whether a model computes what one on the CPU does."""
     model = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    expected = twin.eval()(x)
+    expected = other.eval()(x)
     try:
         y = model(x)
     except RuntimeError:  # another pool may want a larger image
         return False
-    return isinstance(y, torch.Tensor) and y.shape == expected.shape and bool(
-        (y - expected).abs().max() <= 1e-5 * expected.abs().max())
+    return isinstance(y, torch.Tensor) and agree(y, expected, 1e-5)

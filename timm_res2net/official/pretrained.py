@@ -14,7 +14,7 @@ from ..model.arguments import check_width
 from ..model.data_cfg import own_cfg
 from ..model.networks import Res2Net
 from ..model.variants import VARIANTS, variant_of
-from ..weights.catalogue import CATALOGUE
+from ..weights.catalogue import CATALOGUE, find_weights, list_pretrained
 from ..weights.checkpoint import CheckpointError
 from ..weights.loading import load_checkpoint
 from ..weights.matching import complete, with_arguments
@@ -69,14 +69,15 @@ def _source(pretrained: Pretrained, name: str, weights: str) -> Any:
         raise TypeError(f'pretrained={pretrained!r} must be True, False, a file or the name of weights, NAME.TAG.')
     if Path(pretrained).exists():
         return load_checkpoint(Path(pretrained))
-    variant, _, tag = str(pretrained).partition('.')
-    rows = [row for row in CATALOGUE if row.partition('.')[0] == variant_of(variant)]
-    found = [row for row in rows if row.partition('.')[2] == tag or not tag]
-    if not found:
+    named, dot, tag = str(pretrained).partition('.')
+    variant = variant_of(named)
+    found = find_weights(f'{variant}{dot}{tag}')
+    if found is None:
+        rows = [row.name for row in list_pretrained(f'{variant}.*')]
         known = ', '.join(rows) or (weights if weights in CATALOGUE else 'none for this network')
         raise FileNotFoundError(
             f'pretrained={str(pretrained)!r} of {name}: no such file, nor the name of weights, which are: {known}.')
-    return timm.create_model(found[0], pretrained=True)
+    return timm.create_model(found.name, pretrained=True)
 
 
 def _check(source: Any, model: Any, where: str, name: str) -> None:

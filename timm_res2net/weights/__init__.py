@@ -6,7 +6,7 @@ from .checkpoint import CheckpointError, CheckpointInfo
 from .loading import inspect_checkpoint, load_checkpoint
 from .save_as import save_as
 from .saving import save_as_timm, save_folder
-from .timm_twin import timm_architecture, to_timm
+from .timm_equivalent import timm_architecture, to_timm
 
 timm_patch.install()
 

@@ -74,6 +74,7 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
     arguments = with_arguments(name, kwargs)
     if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
+    feature_cfg = {'out_indices': cls.out_indices, **(arguments.pop('feature_cfg', None) or {})}
     given = kwargs.get('pretrained_cfg_overlay') or {}
     cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), given)
     source = source_of(cfg, given) if pretrained else ''
@@ -92,7 +93,7 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
             name,
             pretrained,
             pretrained_filter_fn=_filter(checkpoint, cfg, bool(kwargs.get('features_only'))),
-            feature_cfg=dict(out_indices=cls.out_indices),
+            feature_cfg=feature_cfg,
             **arguments,
         )
     model.pretrained_cfg['first_conv'] = _first_conv(model.state_dict()) or cfg.first_conv

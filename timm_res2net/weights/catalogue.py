@@ -130,3 +130,8 @@ def list_pretrained(pattern: str = '*') -> List[Weights]:
         pattern: Names to list, as a glob ('*50*', '*.cifar100').
     """
     return [weights for name, weights in CATALOGUE.items() if fnmatch.fnmatchcase(name, pattern)]
+
+
+def find_weights(name: str) -> Optional[Weights]:
+    """The row of NAME.TAG, or the default of the variant NAME; None if there is none."""
+    return next((row for row in CATALOGUE.values() if name in (row.name, row.variant)), None)

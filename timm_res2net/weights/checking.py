@@ -1,5 +1,5 @@
 """Weights against the model that is to have them: all of it is checked before any of it is copied."""
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List
 
 import torch
 
@@ -7,17 +7,11 @@ from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
 from .matching import match
 from .own_word import contradictions, told
+from .words import creation, keywords, listed
 
 State = Dict[str, torch.Tensor]
 
-_LISTED = 8  # names given in an error before the rest is counted
-_LONGEST = 150  # characters of a name
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def _listed(items: Sequence[str]) -> str:
-    shown = (item if len(item) <= _LONGEST else f'{item[:_LONGEST]}...' for item in items[:_LISTED])
-    return ', '.join(shown) + (f' and {len(items) - _LISTED} more' if len(items) > _LISTED else '')
 
 
 def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_channels: bool = False) -> None:
@@ -66,15 +60,15 @@ def _misfits(state: State, own: State, in_chans: int) -> List[str]:
     if missing:
         why = 'the checkpoint has no classifier, create the model with num_classes=0' if all(
             k.startswith('fc.') for k in missing) else 'the model has them, the checkpoint does not'
-        faults.append(f'{len(missing)} missing ({why}): {_listed(missing)}')
+        faults.append(f'{len(missing)} missing ({why}): {listed(missing)}')
     if unexpected:
         why = 'the model was created with num_classes=0' if all(
             k.startswith('fc.') for k in unexpected) else 'the checkpoint has them, the model does not'
-        faults.append(f'{len(unexpected)} unexpected ({why}): {_listed(unexpected)}')
+        faults.append(f'{len(unexpected)} unexpected ({why}): {listed(unexpected)}')
     if misshapen:
         faults.append(
             f'{len(misshapen)} misshapen (another width, scale, number of classes or of input channels): '
-            f'{_listed(misshapen)}')
+            f'{listed(misshapen)}')
     return faults
 
 
@@ -86,14 +80,14 @@ def _unfit_values(state: State, own: State) -> List[str]:
              if (state[k].dtype not in _FLOATS if own[k].is_floating_point()
                  else state[k].is_floating_point() or state[k].is_complex())]
     if wrong:
-        faults.append(f'{len(wrong)} of a wrong dtype (weights are floating point): {_listed(wrong)}')
+        faults.append(f'{len(wrong)} of a wrong dtype (weights are floating point): {listed(wrong)}')
     floats = [k for k in shared if state[k].dtype in _FLOATS and own[k].dtype in _FLOATS]
     infinite = [k for k in floats if not torch.isfinite(state[k].to(own[k].dtype)).all()]
     if infinite:
-        faults.append(f'{len(infinite)} with NaN, infinity or numbers beyond their dtype: {_listed(infinite)}')
+        faults.append(f'{len(infinite)} with NaN, infinity or numbers beyond their dtype: {listed(infinite)}')
     negative = [k for k in floats if k.endswith('running_var') and (state[k] < 0).any()]
     if negative:
-        faults.append(f'{len(negative)} with negative variances: {_listed(negative)}')
+        faults.append(f'{len(negative)} with negative variances: {listed(negative)}')
     return faults
 
 
@@ -106,12 +100,10 @@ def _check_form(checkpoint: Checkpoint, model: Any) -> None:
         return
     try:
         name, arguments = match(found)
-        listed = ''.join(f', {k}={v!r}' for k, v in arguments.items())
-        right = f'timm.create_model({name!r}{listed})'
+        right = creation(name, arguments)
     except CheckpointError:
-        right = 'a model with ' + ', '.join(f'{k}={v!r}' for k, v in wrong.items())
-    theirs, ours = (', '.join(f'{k}={v!r}' for k, v in side.items()) for side in (
-        wrong, {k: getattr(model.arguments, k) for k in wrong}))
+        right = f'a model with {keywords(wrong)}'
+    theirs, ours = keywords(wrong), keywords({k: getattr(model.arguments, k) for k in wrong})
     trap = f', and {checkpoint.trap}' if checkpoint.trap else ''
     raise CheckpointError(
         f'{checkpoint.layout} weights need {theirs}, this model has {ours}: '
@@ -128,7 +120,6 @@ def _check_word(checkpoint: Checkpoint, model: Any, with_head: bool) -> None:
     faults = contradictions(*said, model, with_head)
     if faults:
         name, arguments = said
-        listed = ''.join(f', {k}={v!r}' for k, v in arguments.items())
         raise CheckpointError(
             f'it says of itself what this model is not: {"; ".join(faults)}. '
-            f'Use timm.create_model({name!r}{listed}), or load_checkpoint without a model.')
+            f'Use {creation(name, arguments)}, or load_checkpoint without a model.')

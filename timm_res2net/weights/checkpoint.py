@@ -8,6 +8,8 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 
+from .words import keywords, printable
+
 _LONGEST = 2400  # characters of an error: a file may have names and values of megabytes
 
 
@@ -19,18 +21,13 @@ class CheckpointError(ValueError):
         super().__init__(text if len(text) <= _LONGEST else f'{text[:_LONGEST - 600]} .. {text[-600:]}')
 
 
-def printable(text: str) -> str:
-    """Text of a file for a terminal: control and other invisible characters as escapes."""
-    return text if text.isprintable() else ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 @contextmanager
 def naming(place: Any) -> Iterator[None]:
     """Put the file or repository before what is wrong with its weights, where it is not there yet."""
     try:
         yield
     except CheckpointError as error:
-        if not place or isinstance(place, Checkpoint) or str(error).startswith(str(place)):
+        if not place or isinstance(place, Checkpoint) or str(error).startswith(printable(str(place))):
             raise
         raise CheckpointError(f'{place}: {error}') from error.__cause__
 
@@ -111,8 +108,8 @@ class CheckpointInfo:
     assumed: List[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        arguments = ', '.join(f'{k}={v!r}' for k, v in self.model_args.items())
-        line = f'{self.layout} layout -> {self.architecture}' + (f' with {arguments}' if arguments else '')
+        arguments = f' with {keywords(self.model_args)}' if self.model_args else ''
+        line = f'{self.layout} layout -> {self.architecture}{arguments}'
         line += f', {self.num_parameters / 1e6:.1f} M parameters, '
         line += f'{self.num_classes} classes' if self.num_classes else 'no classifier'
         if self.wrapper:

@@ -11,8 +11,7 @@ from timm.models._hub import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME, download_fro
 
 from .cache import sha256_of
 from .checkpoint import CheckpointError
-
-_LONGEST = 300  # characters of what the Hub's client says
+from .words import one_line
 
 
 def hub_file(repo_id: Any, filename: Any = None, cache_dir: Union[str, Path, None] = None) -> Path:
@@ -57,8 +56,7 @@ def _safe(name: str) -> tuple:
 
 
 def _told(error: Any) -> str:
-    text = ' '.join(str(error).split())
-    return f'{type(error).__name__}: {text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."}'
+    return f'{type(error).__name__}: {one_line(error, 300)}'
 
 
 def is_damaged(path: Path) -> bool:

@@ -27,6 +27,7 @@ from .layouts import rename
 from .matching import HEAD, complete, match
 from .own_word import taken_for_granted, told
 from .reading import read_checkpoint
+from .words import one_line
 
 __all__ = ['inspect_checkpoint', 'load_checkpoint']
 
@@ -210,7 +211,7 @@ def _fill(network: nn.Module, state: Dict[str, torch.Tensor]) -> None:
         if not isinstance(error, RuntimeError):
             raise
         raise CheckpointError(
-            f'the model cannot take its weights and is as it was ({" ".join(str(error).split())[:300]}).') from error
+            f'the model cannot take its weights and is as it was ({one_line(error, 300)}).') from error
 
 
 def _forget_other_weights(checkpoint: Checkpoint, network: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Dict, Iterator, List, Tuple, Union
 
 import torch
 
-from .checkpoint import CheckpointError
+from .checkpoint import CheckpointError, naming
 
 _DTYPES = {
     'Float32': torch.float32, 'Float16': torch.float16, 'BFloat16': torch.bfloat16, 'Float64': torch.float64,
@@ -42,10 +42,8 @@ def load_mindspore(path: Union[str, Path]) -> Dict[str, torch.Tensor]:
     Raises:
         CheckpointError: It is damaged, encrypted, or holds something else than tensors; the message names the file.
     """
-    try:
+    with naming(path):
         return _parsed(memoryview(Path(path).read_bytes()))
-    except CheckpointError as error:
-        raise CheckpointError(f'{path}: {error}') from None
 
 
 def _parsed(data: memoryview) -> Dict[str, torch.Tensor]:

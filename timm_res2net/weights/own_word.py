@@ -14,7 +14,8 @@ from ..model.variants import VARIANTS, variant_of
 from .architecture import Architecture
 from .checkpoint import Checkpoint, CheckpointError
 from .matching import HEAD, RUNTIME, complete, in_weights, match_as, with_arguments
-from .timm_twin import from_timm
+from .timm_equivalent import from_timm
+from .words import network
 
 _LONGEST = 150  # characters of a name
 # arguments that only training knows
@@ -50,13 +51,9 @@ def _as_told(found: Architecture, variant: str, given: Mapping[str, Any]) -> Dic
         raise CheckpointError(f'what it says of its architecture cannot be used: {error}') from error
     if arguments is None:
         raise CheckpointError(
-            f'it says it is {_call(variant, given)}, and its weights are of another network '
+            f'it says it is {network(variant, given)}, and its weights are of another network '
             f'({_differences(found, variant, given)}): give variant= to have them as something else.')
     return arguments
-
-
-def _call(name: str, arguments: Mapping[str, Any]) -> str:
-    return f'{name}({", ".join(f"{k}={v!r}" for k, v in arguments.items())})' if arguments else name
 
 
 def _differences(found: Architecture, variant: str, given: Mapping[str, Any]) -> str:

@@ -86,10 +86,6 @@ def _save_ckpt(state: State, file: BinaryIO) -> None:
     file.write(dump_mindspore(state))
 
 
-def _save_pth(content: Any, file: BinaryIO) -> None:
-    torch.save(content, file)
-
-
 @dataclass(frozen=True)
 class Project:
     """What a project's file needs, and how it is made.
@@ -105,7 +101,7 @@ class Project:
     forms: Mapping[type, Tuple[Form, ...]]
     from_ours: Callable[[State], State]
     wrap: Callable[[State, Dict[str, Any]], Any] = _bare
-    save: Callable[[Any, BinaryIO], None] = _save_pth
+    save: Callable[[Any, BinaryIO], None] = torch.save
     suffix: str = '.pth'
     drops_head: bool = False
 

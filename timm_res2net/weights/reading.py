@@ -26,18 +26,18 @@ import torch
 import yaml
 
 from ..model.data_cfg import OF_THE_WEIGHTS, read_config
-from .checkpoint import Checkpoint, CheckpointError
+from .checkpoint import Checkpoint, CheckpointError, naming
 from .mindspore import is_mindspore, load_mindspore
 from .torch_pickle import load_archive, load_legacy
 from .unpickle import Budget, UnsafePickleError, load_numpy_pickle, resolve
 from .unwrapping import unwrap
+from .words import listed
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
 _TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
 _WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model_best.pth.tar', 'last.pth.tar')
 _DESCRIBED = _WEIGHT_FILES[:2]  # by a config.json beside them, whether the folder is given or the file
 _ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')
-_LISTED = 6
 _LONGEST_YAML = 100_000  # bytes; a megabyte takes a minute to read
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
 
@@ -47,7 +47,7 @@ def _load_any(path: Path) -> Any:
     with path.open('rb') as file:
         head = file.read(32)
         if size == 0:
-            raise CheckpointError(f'{path}: the file is empty.')
+            raise CheckpointError('the file is empty.')
         if head.startswith(b'PK\x03\x04') or path.suffix != '.pdparams' and zipfile.is_zipfile(path):
             return load_archive(path)
         if head.startswith(b'\x80') and _TORCH_MAGIC in head:
@@ -59,8 +59,7 @@ def _load_any(path: Path) -> Any:
         if is_mindspore(head, path):
             return load_mindspore(path)
         if not head.startswith(b'\x80'):
-            raise CheckpointError(
-                f'{path}: neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams).')
+            raise CheckpointError('neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams).')
         file.seek(0)
         return load_numpy_pickle(file)
 
@@ -75,17 +74,18 @@ def load_file(path: Union[str, Path]) -> Any:
     path = Path(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file.')
-    try:
-        return _load_any(path)
-    except CheckpointError:
-        raise
-    except UnsafePickleError as error:
-        raise CheckpointError(
-            f'{path}: refused, and nothing in it was executed: besides tensors it asks for {error}. If you trust where '
-            'it comes from, save its state dict alone, where it was made, and use that file.') from None
-    except Exception as error:  # a damaged file makes the readers raise almost anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f'{path}: truncated or damaged, it cannot be read ({reason}).') from error
+    with naming(path):
+        try:
+            return _load_any(path)
+        except CheckpointError:
+            raise
+        except UnsafePickleError as error:
+            raise CheckpointError(
+                f'refused, and nothing in it was executed: besides tensors it asks for {error}. If you trust where it '
+                'comes from, save its state dict alone, where it was made, and use that file.') from None
+        except Exception as error:  # a damaged file makes the readers raise almost anything
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(f'truncated or damaged, it cannot be read ({reason}).') from error
 
 
 def as_tensors(state: Dict[Any, Any]) -> Tuple[Dict[str, torch.Tensor], List[str]]:
@@ -222,10 +222,8 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optiona
     beside = file.parent / 'config.json'
     config = _json(beside) if described and beside.is_file() else None
     content = load_file(file)
-    try:
+    with naming(file):
         checkpoint = checkpoint_of(content, use_ema, entry)
-    except CheckpointError as error:
-        raise CheckpointError(f'{file}: {error}') from None
     training = _training(content, file.parent)
     name, arguments, cfg = _described(training, config)
     return dataclasses.replace(
@@ -240,5 +238,5 @@ def checkpoint_of(content: Any, use_ema: bool = True, entry: Optional[str] = Non
     """
     state, wrapper = unwrap(content, use_ema, entry)
     tensors, others = as_tensors(state)
-    left_out = (f'entries that are no weights: {", ".join(others[:_LISTED])}',) if others else ()
+    left_out = (f'entries that are no weights: {listed(others)}',) if others else ()
     return Checkpoint('', tensors, wrapper, left_out=left_out)

@@ -3,13 +3,10 @@
     save_as(model, 'res2net50.pdparams', layout='PaddleClas')
 """
 import logging
-import os
-import secrets
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Union
 
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -20,7 +17,8 @@ from .architecture import read_architecture
 from .layouts.layout import State
 from .matching import match
 from .projects import PROJECTS
-from .timm_twin import timm_architecture, to_timm
+from .timm_equivalent import timm_architecture, to_timm
+from .writing import check_unchanged, portable, write_file, write_safetensors
 
 __all__ = ['LAYOUTS', 'save_as']
 
@@ -58,12 +56,13 @@ def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bo
             f'{type(network).__name__} is not a network of timm_res2net. A feature extractor (features_only=True) has '
             'lost its head: save the model made without it, with num_classes=0.')
     arguments = arguments_of(network)
-    _check_weights(network, arguments)
+    with torch.device('meta'):
+        check_unchanged(network.state_dict(), type(network)(**arguments).state_dict())
     save: Callable[[Any, BinaryIO], None]
     if layout == 'timm':
         if timm_architecture(network) is None:
             raise ValueError('timm has no such network, nobody could load it there: use save_folder.')
-        content, save = _portable(to_timm(network)), _TIMM_FILES[path.suffix]
+        content, save = portable(to_timm(network)), _TIMM_FILES[path.suffix]
     else:
         project = PROJECTS[layout]
         faults = project.faults(type(network), arguments)
@@ -71,22 +70,10 @@ def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bo
             raise ValueError(f'{layout} has no such network, its code would compute another: {"; ".join(faults)}.')
         if project.drops_head and network.num_classes:
             _logger.warning(f'{path}: the classifier is left out, backbones in {layout} have none.')
-        state = _portable(network.state_dict())
+        state = portable(network.state_dict())
         content, save = project.wrap(project.from_ours(state), _said(arguments, state)), project.save
     write_file(path, lambda file: save(content, file))
     return path
-
-
-def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """A file that appears complete or not at all, readable by whom the umask says."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f'.{secrets.token_hex(8)}')
-    try:
-        with scratch.open('xb') as file:
-            write(file)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _check_path(path: Path, layout: str, overwrite: bool) -> None:
@@ -113,21 +100,6 @@ def arguments_of(network: Any) -> Dict[str, Any]:
     return arguments
 
 
-def _check_weights(network: Any, arguments: Dict[str, Any]) -> None:
-    """A network whose layers were changed (folded, pruned, quantized) is another one than its arguments say."""
-    with torch.device('meta'):
-        expected = type(network)(**arguments).state_dict()
-    state = network.state_dict()
-    shapes, wanted = ({k: tuple(v.shape) for k, v in s.items()} for s in (state, expected))
-    if shapes != wanted:
-        name = min(set(shapes.items()) ^ set(wanted.items()))[0]
-        raise ValueError(
-            f'The model was changed after it was built ({name}: {shapes.get(name, "missing")}, built as '
-            f'{wanted.get(name, "missing")}): save it before folding, pruning or quantizing.')
-    if any(value.is_meta for value in state.values()):
-        raise ValueError('The model is on the meta device and has no weights to save.')
-
-
 def _said(arguments: Dict[str, Any], state: State) -> Dict[str, Any]:
     """The variant and the arguments in which a network differs from it, as timm's training checkpoints tell them."""
     form = {name: arguments[name] for name in ('first_block', 'stride_position')}
@@ -135,12 +107,4 @@ def _said(arguments: Dict[str, Any], state: State) -> Dict[str, Any]:
     return {'arch': name, 'args': {'model_kwargs': model_args}}
 
 
-def _portable(state: State) -> State:
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
-
-
-def _save_safetensors(state: State, file: BinaryIO) -> None:
-    file.write(safetensors.torch.save(state, metadata={'format': 'pt'}))
-
-
-_TIMM_FILES: Dict[str, Callable[[State, BinaryIO], None]] = {'.safetensors': _save_safetensors, '.pth': torch.save}
+_TIMM_FILES: Dict[str, Callable[[State, BinaryIO], None]] = {'.safetensors': write_safetensors, '.pth': torch.save}

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
-import safetensors.torch
 import timm
 import torch
 from timm.models import is_model, model_entrypoint
@@ -24,7 +23,9 @@ from ..model.variants import FREE_FORM, VARIANTS
 from ..model.wrappers import unwrapped
 from .building import json_ready
 from .matching import complete, with_arguments
-from .timm_twin import timm_architecture, to_timm
+from .timm_equivalent import timm_architecture, to_timm
+from .words import keywords
+from .writing import check_unchanged, portable, write_safetensors
 
 __all__ = ['save_as_timm', 'save_folder']
 
@@ -110,8 +111,8 @@ def write_model(
     """Write what `describe` returned into an existing folder and return the contents of config.json."""
     architecture, args, state_dict = described
     config = _write_config(model, folder / CONFIG, architecture, args, labels or {}, license, data_config or {})
-    # not by save_file, whose files nobody else may read
-    (folder / WEIGHTS).write_bytes(safetensors.torch.save(state_dict, metadata={'format': 'pt'}))
+    with (folder / WEIGHTS).open('wb') as file:
+        write_safetensors(state_dict, file)
     return config
 
 
@@ -182,15 +183,9 @@ def _as_is(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]
             raise ValueError(
                 f'{name}={value!r} cannot be written to config.json, so nobody could build this model again: use a '
                 'name that timm knows, a number, a list or a string.')
-    state_dict = _portable(model.state_dict())
+    state_dict = portable(model.state_dict())
     with torch.device('meta'):
-        expected = timm.create_model(architecture, pretrained=False, **args).state_dict()
-    shapes, wanted = ({k: tuple(v.shape) for k, v in sd.items()} for sd in (state_dict, expected))
-    if shapes != wanted:
-        name = min(set(shapes.items()) ^ set(wanted.items()))[0]
-        raise ValueError(
-            f'The model was changed after it was built ({name}: {shapes.get(name, "missing")}, built as '
-            f'{wanted.get(name, "missing")}), so timm could not load it: push it before fusing, pruning or quantizing.')
+        check_unchanged(state_dict, timm.create_model(architecture, pretrained=False, **args).state_dict())
     return architecture, args, state_dict
 
 
@@ -200,13 +195,9 @@ def _as_timm(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tenso
     if architecture is None:
         raise ValueError(
             f'timm has no architecture like this {model.pretrained_cfg["architecture"]} '
-            f'({", ".join(f"{k}={v!r}" for k, v in model.model_args.items()) or "as registered"}), '
+            f'({keywords(model.model_args) or "as registered"}), '
             'leave out as_timm or use save_folder.')
-    return architecture, _current(model), _portable(to_timm(model))
-
-
-def _portable(state_dict: Mapping[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
-    return {k: v.detach().cpu().contiguous() for k, v in state_dict.items()}
+    return architecture, _current(model), portable(to_timm(model))
 
 
 def _write_config(

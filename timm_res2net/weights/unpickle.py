@@ -242,5 +242,7 @@ def load_numpy_pickle(file: BinaryIO) -> Any:
         Exception: Of many kinds, from a damaged file.
     """
     content = file.read()
-    made = _Unpickler(io.BytesIO(content), Budget(len(content))).load()  # a damaged length cannot ask for more
-    return resolve(made, Budget(len(content)))
+    size = len(content)
+    made = _Unpickler(io.BytesIO(content), Budget(size)).load()  # a damaged length cannot ask for more
+    del content  # what comes is as large again
+    return resolve(made, Budget(size))

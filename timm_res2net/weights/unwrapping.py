@@ -14,12 +14,12 @@ import torch
 from .checkpoint import CheckpointError
 from .layouts import ANCHORS
 from .layouts.network import plain_name, prefixes
+from .words import listed
 
 _AVERAGED = ('state_dict_ema', 'model_ema')
 _PLAIN = ('state_dict', 'model')
 _DEPTH = 6  # of dictionaries in dictionaries, far beyond what trainers write
 _ENTRIES = 1_000_000
-_LISTED = 8
 
 
 def unwrap(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> Tuple[Dict[Any, Any], str]:
@@ -77,8 +77,7 @@ def _is_network(state: Dict[Any, Any]) -> bool:
 
 def _there(entries: Dict[str, Any]) -> str:
     names = [repr(path) if path else 'the whole file' for path in entries]
-    more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
-    return f': {", ".join(names[:_LISTED])}{more}' if names else ''
+    return f': {listed(names)}' if names else ''
 
 
 def _kind(content: Any) -> str:

@@ -24,6 +24,7 @@ from typing import Optional
 import torch
 
 from ..checkpoint import Checkpoint, CheckpointError
+from ..words import listed
 from . import (
     detectron2,
     holocron,
@@ -47,8 +48,6 @@ LAYOUTS = (  # the first whose sign it is
     mmpretrain.LAYOUT, mmdetection.LAYOUT, NATIVE)
 DETAILS = (resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
 ANCHORS = tuple({layout.anchor for layout in (*LAYOUTS, *DETAILS)})
-
-_LISTED = 6
 
 
 def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
@@ -85,8 +84,7 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
     outside = sorted({k.partition('.')[0] for k in found.beside if k not in renamed.used})
     for parts, where in ((outside, f'outside {found.prefix.rstrip(".")}'), (others, 'beside the network')):
         if parts:
-            more_parts = f' and {len(parts) - _LISTED} more' if len(parts) > _LISTED else ''
-            left_out.append(f'parts {where}: {", ".join(parts[:_LISTED])}{more_parts}')
+            left_out.append(f'parts {where}: {listed(parts)}')
     return dataclasses.replace(
         checkpoint, state=_with_counters(state), layout=name, prefix=found.prefix, implies=renamed.implies,
         trap=layout.trap, left_out=tuple(left_out), assumed=(*checkpoint.assumed, *renamed.assumed, *assumed))

@@ -4,7 +4,7 @@ Its blocks have the stride in conv1 and no additions in the first of a stage, wh
 The ImageNet weights that its detectors start from have its names, with the classifier as `stem.fc`, and are the
 authors' network, as they were trained.
 """
-from .layout import Found, Layout, Renamed, State, rename_entries
+from .layout import Found, Layout, Renamed, State, rename_entries, without_counters, without_head
 from .names import Names
 
 _BLOCK = 'res{stage}.{block}.', 'layer{stage}.{block}.'
@@ -30,9 +30,7 @@ def _to_ours(found: Found) -> Renamed:
 
 def from_ours(state: State) -> State:
     """Weights of one of our networks under their names: without the counters of norms and the classifier."""
-    return rename_entries(
-        {k: v for k, v in state.items() if not k.startswith('fc.') and not k.endswith('.num_batches_tracked')},
-        _NAMES.from_ours)
+    return rename_entries(without_counters(without_head(state)), _NAMES.from_ours)
 
 
 LAYOUT = Layout(

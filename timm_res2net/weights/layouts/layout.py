@@ -73,3 +73,13 @@ def rename_entries(state: State, new_name: Callable[[str], Optional[str]]) -> St
             raise CheckpointError(f'{source[new]} and {name} are both our {new}.')
         renamed[new], source[new] = value, name
     return renamed
+
+
+def without_counters(state: State) -> State:
+    """Without `num_batches_tracked` of the norms, which most projects do not keep."""
+    return {k: v for k, v in state.items() if not k.endswith('.num_batches_tracked')}
+
+
+def without_head(state: State) -> State:
+    """Without the classifier, for projects whose networks are backbones."""
+    return {k: v for k, v in state.items() if not k.startswith('fc.')}

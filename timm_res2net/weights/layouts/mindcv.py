@@ -4,7 +4,7 @@ Its v1b has no pool in the shortcut of stage 1, which has no stride, nor a place
 """
 import re
 
-from .layout import Found, Layout, Renamed, State, rename_entries
+from .layout import Found, Layout, Renamed, State, rename_entries, without_counters
 
 _NORM = {'gamma': 'weight', 'beta': 'bias', 'moving_mean': 'running_mean', 'moving_variance': 'running_var'}
 
@@ -45,7 +45,7 @@ def from_ours(state: State) -> State:
         module = 'classifier' if module == 'fc' else _shortcut(module, 'downsample', 'down_sample', -further)
         return f'{module}.{entry}'
 
-    return rename_entries({k: v for k, v in state.items() if not k.endswith('.num_batches_tracked')}, theirs)
+    return rename_entries(without_counters(state), theirs)
 
 
 LAYOUT = Layout(

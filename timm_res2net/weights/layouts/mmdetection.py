@@ -5,8 +5,8 @@ stride, as in stage 1, its identity group is not pooled. A detector was trained 
 may as well be ImageNet weights of the authors' under mmdetection's names, which were trained pooled, and most are.
 The authors' own fork of mmdetection 1 has their names, and their network.
 """
-from .layout import Found, Layout, Renamed, State, rename_entries
-from .mmpretrain import has_groups, head
+from .layout import Found, Layout, Renamed, State, rename_entries, without_head
+from .mmpretrain import has_groups, renamed_with_head
 from .names import Names
 
 _STEM = Names((
@@ -25,21 +25,19 @@ def _is_detector(found: Found) -> bool:
 
 
 def _to_ours(found: Found) -> Renamed:
-    classifier = head(found)
-    state = rename_entries(
-        {**found.state, **{new: found.beside[k] for k, new in classifier.items()}}, _STEM.to_ours)
+    state, head = renamed_with_head(found, _STEM)
     if not has_groups(state):
-        return Renamed(state, used=tuple(classifier))
+        return Renamed(state, used=head)
     if _is_detector(found):
         return Renamed(state, implies=dict(first_block='strided_pool'))
-    if classifier:  # theirs have none
-        return Renamed(state, used=tuple(classifier), implies=dict(first_block='parallel'))
+    if head:  # theirs have none
+        return Renamed(state, used=head, implies=dict(first_block='parallel'))
     return Renamed(state, assumed=(_ASSUMED,))
 
 
 def from_ours(state: State) -> State:
     """Weights of one of our networks under their names, without the classifier that theirs have not."""
-    return rename_entries({k: v for k, v in state.items() if not k.startswith('fc.')}, _STEM.from_ours)
+    return rename_entries(without_head(state), _STEM.from_ours)
 
 
 LAYOUT = Layout(

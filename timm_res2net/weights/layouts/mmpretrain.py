@@ -2,7 +2,7 @@
 
 The network is the authors'. mmdetection's, under nearly the same names, is another one: see `mmdetection`.
 """
-from typing import Dict
+from typing import Dict, Tuple
 
 from .layout import Found, Layout, Renamed, State, rename_entries
 from .names import Names
@@ -14,10 +14,17 @@ _DEEP_STEM = Names((
 ))
 
 
-def head(found: Found) -> Dict[str, str]:
+def _head(found: Found) -> Dict[str, str]:
     """Name of the classifier's entries beside the backbone -> ours."""
     prefix = f'{found.prefix.removesuffix("backbone.")}head.fc.'
     return {k: f'fc.{k.removeprefix(prefix)}' for k in found.beside if k.startswith(prefix)}
+
+
+def renamed_with_head(found: Found, stem: Names) -> Tuple[State, Tuple[str, ...]]:
+    """The network with the classifier beside it, under our names, and the whole names of that."""
+    head = _head(found)
+    return rename_entries(
+        {**found.state, **{new: found.beside[k] for k, new in head.items()}}, stem.to_ours), tuple(head)
 
 
 def has_groups(state: State) -> bool:
@@ -26,10 +33,8 @@ def has_groups(state: State) -> bool:
 
 
 def _to_ours(found: Found) -> Renamed:
-    classifier = head(found)
-    state = rename_entries(
-        {**found.state, **{new: found.beside[k] for k, new in classifier.items()}}, _DEEP_STEM.to_ours)
-    return Renamed(state, used=tuple(classifier), implies=dict(first_block='parallel') if has_groups(state) else {})
+    state, head = renamed_with_head(found, _DEEP_STEM)
+    return Renamed(state, used=head, implies=dict(first_block='parallel') if has_groups(state) else {})
 
 
 def from_ours(state: State) -> State:
@@ -41,5 +46,5 @@ def from_ours(state: State) -> State:
 
 LAYOUT = Layout(
     'mmpretrain', 'layer1.0.conv1.weight',
-    lambda found: 'stem.0.conv.weight' in found.state or bool(head(found)) and 'stem.0.weight' not in found.state,
+    lambda found: 'stem.0.conv.weight' in found.state or bool(_head(found)) and 'stem.0.weight' not in found.state,
     _to_ours, trap='outputs would be off by up to 26%')

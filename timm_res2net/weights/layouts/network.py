@@ -3,13 +3,13 @@ import re
 from typing import Dict, Iterable, List, Optional, Tuple
 
 from ..checkpoint import CheckpointError
+from ..words import listed
 from .layout import Found, State
 
 # parts of names that torch puts around modules: compiled, sharded, checkpointed, parallel
 _WRAPPERS = re.compile(r'(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.')
 # numbers that averaged models and counters of operations (thop) keep beside the weights
 _NO_WEIGHTS = re.compile(r'(?:^|\.)(?:n_averaged|total_ops|total_params)$')
-_LISTED = 6
 
 
 def plain_name(name: str) -> str:
@@ -61,17 +61,17 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
         CheckpointError: There are several networks, which are listed, or none under the prefix.
     """
     there = prefixes(state, anchors)
-    listed = ', '.join(repr(p) for p in there[:_LISTED])
+    names = listed([repr(p) for p in there])
     if prefix is not None:
         wanted = prefix and prefix.rstrip('.') + '.'
         if wanted not in there:
             raise CheckpointError(
                 f'prefix={prefix!r}: no network has this before its names, ' + (
-                    f'there are {listed}.' if there else 'and there is no other.'))
+                    f'there are {names}.' if there else 'and there is no other.'))
         there = [wanted]
     if len(there) > 1:
         raise CheckpointError(
-            f'it holds {len(there)} networks, give the prefix of one (prefix={there[0]!r}): {listed}.')
+            f'it holds {len(there)} networks, give the prefix of one (prefix={there[0]!r}): {names}.')
     chosen = there[0] if there else ''
     return Found(
         {k[len(chosen):]: v for k, v in state.items() if k.startswith(chosen)}, chosen,

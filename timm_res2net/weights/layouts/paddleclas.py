@@ -13,7 +13,7 @@ shape tells it.
 import re
 from typing import Tuple
 
-from .layout import Found, Layout, Renamed, State, rename_entries
+from .layout import Found, Layout, Renamed, State, rename_entries, without_counters
 from .names import PADDLE_NORM, Names
 
 _OUTSIDE = ('conv1._conv.', 'conv1.'), ('conv1._batch_norm.', 'bn1.')
@@ -25,7 +25,10 @@ _LONG_NAME = re.compile(r'^(bb_\d+_\d+\.)res\w+_(branch2b_)')  # which has the s
 
 
 def _names(outside: Tuple[Tuple[str, str], ...], projection: int) -> Names:
-    """Args:
+    """The names of a network.
+
+    Args:
+        outside: Those of the stem.
         projection: Place of the shortcut's convolution: the pool of vd comes before it.
     """
     inside = (
@@ -65,8 +68,7 @@ def from_ours(state: State) -> State:
     def name(ours: str) -> str:
         return re.sub(r'^bb_(\d+)_(\d+)\.(?=branch2b_)', long_name, names.from_ours(ours) or ours)
 
-    return rename_entries(
-        _with_transposed_classifier({k: v for k, v in state.items() if not k.endswith('.num_batches_tracked')}), name)
+    return rename_entries(_with_transposed_classifier(without_counters(state)), name)
 
 
 LAYOUT = Layout(

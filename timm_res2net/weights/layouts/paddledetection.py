@@ -3,7 +3,7 @@
 The first blocks are PaddleClas's. Its variant 'd' is the deep stem alone: the shortcut has its stride in the 1x1
 convolution, also under weights that PaddleClas trained with an average pool there.
 """
-from .layout import Found, Layout, Renamed, State, rename_entries
+from .layout import Found, Layout, Renamed, State, rename_entries, without_counters, without_head
 from .names import PADDLE_NORM, Names
 
 _BLOCK = 'res{stage}.blocks.{block}.', 'layer{stage}.{block}.'
@@ -30,9 +30,7 @@ def _to_ours(found: Found) -> Renamed:
 def from_ours(state: State) -> State:
     """Weights of one of our networks under their names: without the counters of norms and the classifier."""
     names = _DEEP if 'conv1.0.weight' in state else _PLAIN
-    return rename_entries(
-        {k: v for k, v in state.items() if not k.startswith('fc.') and not k.endswith('.num_batches_tracked')},
-        names.from_ours)
+    return rename_entries(without_counters(without_head(state)), names.from_ours)
 
 
 LAYOUT = Layout(

@@ -20,6 +20,7 @@ from .architecture import Architecture, read_architecture
 from .checkpoint import Checkpoint, CheckpointError
 from .layouts import rename, resnet
 from .matching import complete, match
+from .words import network
 
 __all__ = ['timm_architecture', 'to_timm']
 
@@ -82,11 +83,13 @@ def _same_network(model: Any, other: Any) -> bool:
     model = randomize(copy.deepcopy(model).float().cpu())
     other.eval().load_state_dict(to_timm(model))
     x = torch.randn(1, model.in_chans, 64, 64, generator=torch.Generator().manual_seed(0))
-    y, y_other = model.forward_features(x), other.forward_features(x)
-    if y.shape != y_other.shape or (y - y_other).abs().max() > 1e-4 * y.abs().max():
-        return False
-    y, y_other = model.forward_head(y), other.forward_head(y)
-    return y.shape == y_other.shape and bool((y - y_other).abs().max() <= 1e-4 * y.abs().max())
+    y = model.forward_features(x)
+    return agree(other.forward_features(x), y, 1e-4) and agree(other.forward_head(y), model.forward_head(y), 1e-4)
+
+
+def agree(y: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
+    """Whether outputs are those expected, to a tolerance relative to the largest of them."""
+    return y.shape == expected.shape and bool((y - expected).abs().max() <= tolerance * expected.abs().max())
 
 
 def timm_architecture(model: nn.Module) -> Optional[str]:
@@ -133,7 +136,7 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
     Raises:
         CheckpointError: timm cannot build it, its weights are not those of the file, or there is no such network here.
     """
-    shown = f"timm's {name}" + (f'({", ".join(f"{k}={v!r}" for k, v in arguments.items())})' if arguments else '')
+    shown = f"timm's {network(name, arguments)}"
     refused = CheckpointError(
         f'it says it is {shown}, which computes something that no network of this package does: load it with timm.')
     if not model_entrypoint(name).__module__.endswith(('.resnet', '.res2net')):

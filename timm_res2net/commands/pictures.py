@@ -1,0 +1,64 @@
+"""The pictures that a command is given, found and read: one that cannot be read is named, and the others are taken."""
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
+
+from .command_line import Refusal, progress, warn
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..model.images import Source
+
+
+def gather(paths: List[str]) -> List[Tuple[str, 'Source']]:
+    """(name, source) of each image; folders are searched, no path at all means scikit-image's photographs.
+
+    Raises:
+        ImportError: Those are meant, and scikit-image is not installed.
+        Refusal: There are no images.
+    """
+    from ..model.images import bundled
+    empty: List[str] = []
+    images: List[Tuple[str, Source]] = [*(_listed(paths, empty) if paths else bundled())]
+    if not images:
+        raise Refusal(f'no images found in {", ".join(paths)}')
+    for path in empty:
+        warn(f'{path}: no images found')
+    return images
+
+
+def _listed(paths: List[str], empty: List[str]) -> Iterator[Tuple[str, 'Source']]:
+    """(name, source) of each image; folders without any are added to `empty`."""
+    from ..model.images import find_images
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield str(path), path
+            continue
+        try:
+            yield from ((str(p), p) for p in find_images(path))
+        except ValueError:
+            empty.append(str(path))
+
+
+def read_each(
+        images: List[Tuple[str, 'Source']],
+        failures: List[Dict[str, str]],
+        lines: bool,
+        mode: str = 'RGB',
+) -> Iterator[Tuple[str, 'Image.Image']]:
+    """(name, picture) of those that can be read; the others are named on stderr and added to `failures`.
+
+    Args:
+        lines: A line is printed of each: where a person watches, that is better than a bar on the same screen.
+        mode: PIL's mode of the pictures.
+    """
+    from ..model.images import ImageError, read_image
+    for name, source in images if lines and sys.stdout.isatty() else progress(images):
+        try:
+            image = read_image(source, mode)
+        except ImageError as error:
+            failures.append({'image': name, 'error': str(error)})
+            warn(str(error))
+        else:
+            yield name, image

@@ -1,0 +1,60 @@
+"""Weights on their way into a file: values that any reader takes, of the network that was built, whole or not at all.
+
+`reading` is the way back.
+"""
+import os
+import secrets
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, Mapping
+
+import safetensors.torch
+from torch import Tensor
+
+
+def portable(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """Name -> values alone: on the CPU, in one piece each, without a gradient.
+
+    Raises:
+        ValueError: One of them is on the meta device.
+    """
+    empty = next((name for name, value in state.items() if value.is_meta), None)
+    if empty is not None:
+        raise ValueError(f'The model has no values on the meta device ({empty}): load its weights first.')
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
+
+def difference(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str:
+    """The first weight of which name or shape differ in a model and in one that was built anew, '' if none does."""
+    here, there = ({name: tuple(value.shape) for name, value in s.items()} for s in (state, built))
+    name = min(here.items() ^ there.items(), default=('',))[0]
+    return name and f'{name}: {here.get(name, "missing")}, built as {there.get(name, "missing")}'
+
+
+def check_unchanged(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> None:
+    """Refuse a model whose layers were changed (folded, pruned, quantized): its arguments make another one.
+
+    Raises:
+        ValueError: It is one, and the message names a weight that shows it.
+    """
+    found = difference(state, built)
+    if found:
+        raise ValueError(
+            f'The model was changed after it was built ({found}), so nobody could load it: save or push it before '
+            'folding, pruning or quantizing.')
+
+
+def write_safetensors(state: Dict[str, Tensor], file: BinaryIO) -> None:
+    """Not by safetensors' own `save_file`, whose files nobody else may read."""
+    file.write(safetensors.torch.save(state, metadata={'format': 'pt'}))
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """A file that appears complete or not at all, readable by whom the umask says; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f'.{secrets.token_hex(8)}')
+    try:
+        with scratch.open('xb') as file:
+            write(file)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
