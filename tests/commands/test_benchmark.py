@@ -50,6 +50,14 @@ def test_inference(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_files_in_int8_are_made_by_the_public_call(tmp_path):
+    """Which refuses what does not agree with the model."""
+    result, _ = benchmark(
+        '--parts', 'inference', '--precision', 'int8', '--batch', '1', '--paths', '^OpenVINO$', cwd=tmp_path)
+    assert list(result['inference']['milliseconds']['int8']) == ['OpenVINO'] and not result['inference']['skipped']
+
+
+@pytest.mark.slow
 def test_throughput(tmp_path):
     result, text = benchmark(
         '--parts', 'throughput', '--precision', 'fp32', '--callers', '1', '3', '--paths',

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch', nargs='+', type=int, default=[1, 8], metavar='N')
     parser.add_argument('--callers', nargs='+', type=int, default=[2, 4], metavar='N',
                         help='of throughput: threads that ask for an image each at the same time (%(default)s)')
-    parser.add_argument('--precision', nargs='+', choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument('--precision', nargs='+', choices=PRECISIONS, help='all that the CPU computes in')
     parser.add_argument('--paths', metavar='REGEX', help='regular expression: only paths whose name has it')
     parser.add_argument('--seconds', type=float, default=3,
                         help='time of each path, batch size and round, of the other parts of each path (%(default)s)')

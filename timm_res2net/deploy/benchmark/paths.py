@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ...model.fold import fold
+from ...weights.timm_twin import randomize
 from ..engines import engine, onnx_sessions, openvino_requests
 from ..exporting import export
 from ..loaders import load
@@ -98,11 +99,9 @@ def packed(model: nn.Module, _: Path, dtype: torch.dtype = torch.float32) -> Bat
 
 
 def exported(format: str, precision: str, batch_size: Optional[int] = None) -> Way:
-    """By the calls of the README; random pixels to calibrate on, which does not change times."""
-    def make(model, file):
-        pixels = torch.randint(0, 256, (32, 3, *image_size(model)), dtype=torch.uint8)
-        export(model, file, format, precision, batch_size=batch_size, images=pixels, calibration=32)
-    return Way(lambda _, file: load(file), suffix=WRITERS[format].suffixes[0], make=make,
+    """By the calls of the README."""
+    return Way(lambda _, file: load(file), suffix=WRITERS[format].suffixes[0],
+               make=lambda model, file: export(model, file, format, precision, batch_size=batch_size),
                serve=None if batch_size else lambda _, file, callers: load(file, workers=callers))
 
 
@@ -164,9 +163,11 @@ def serve_openvino(_: nn.Module, file: Path, callers: int, precision: str) -> Ba
 
 
 def model_of(ours: str, theirs: str, way: Way) -> Any:
-    """timm's model or ours, with the same random weights in every process."""
-    torch.manual_seed(0)
-    model = timm.create_model(ours).eval().requires_grad_(False)
+    """timm's model or ours, with the same random weights in every process.
+
+    As created, blocks end in a norm of zeros, and an engine that keeps equal weights once has less to read.
+    """
+    model = randomize(timm.create_model(ours)).requires_grad_(False)
     if way.theirs:
         state = model.state_dict()
         model = timm.create_model(theirs).eval().requires_grad_(False)
