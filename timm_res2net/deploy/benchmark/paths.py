@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...model.fold import fold
-from ...weights.timm_twin import randomize
+from ...weights.timm_equivalent import randomize
 from ..engines import engine, onnx_sessions, openvino_requests
 from ..exporting import export
 from ..loaders import load
