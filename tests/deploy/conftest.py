@@ -1,6 +1,9 @@
 """One network, and each file of it made once for all tests that only read it."""
+from pathlib import Path
+
 import pytest
 import torch
+import torch._inductor
 from deploying import SIZE, images, make, need
 
 from timm_res2net import deploy
@@ -25,3 +28,16 @@ def exported(network, tmp_path_factory):
                 network, path, format, precision, image_size=SIZE, images=images())
         return made[format, precision]
     return export
+
+
+@pytest.fixture
+def sources(monkeypatch):
+    """A list to which the C++ is added of whatever AOTInductor compiles; its files do not hold it."""
+    found, compile = [], torch._inductor.aot_compile
+
+    def aot_compile(*args, **kwargs):
+        files = compile(*args, **kwargs)
+        found.append(''.join(Path(file).read_text() for file in files if file.endswith('.wrapper.cpp')))
+        return files
+    monkeypatch.setattr(torch._inductor, 'aot_compile', aot_compile)
+    return found

@@ -110,6 +110,7 @@ REFUSED = {  # what comes in -> the error, what it says
     'nothing': (None, TypeError, 'NoneType'),
     'path': ('cat.jpg', TypeError, 'builtins.str'),
     'sparse': (torch.zeros(1, 3, SIZE, SIZE).to_sparse(), TypeError, 'must be dense'),
+    'nested': (torch.nested.nested_tensor([torch.zeros(3, SIZE, SIZE)]), TypeError, 'must be dense'),
     'float64': (torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64), ValueError, 'torch.float64'),
     'float16': (torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float16), ValueError, 'torch.float16'),
     'uint8': (torch.zeros(1, 3, SIZE, SIZE, dtype=torch.uint8), ValueError, 'torch.uint8'),

@@ -11,7 +11,9 @@ import pytest
 import test_bad_input
 import test_deploy
 import test_faults
+import test_guest
 import test_workers
+import test_writers
 import torch
 import torch._inductor.config
 from deploying import SIZE, images, make
@@ -139,9 +141,14 @@ ELSEWHERE = {
     'a call in a process forked since': (
         test_workers.test_a_forked_process_without_torchs_threads_is_refused_and_does_not_hang),
     'a worker that was killed': test_workers.test_a_process_that_dies_is_named_and_replaced,
+    'a worker that was killed, and the file replaced since': (
+        test_workers.test_a_process_is_not_replaced_by_one_of_another_file),
     'a model in half precision': test_deploy.test_models_of_other_kinds,
     'norms that cannot be folded': test_deploy.test_norms_that_do_not_fold_are_exported_as_they_are,
     "int8 for torch's own formats, with torch 2.6": test_deploy.test_int8_with_the_oldest_torch_is_refused,
+    'a folder for temporary files with spaces, or from which nothing may be run': (
+        test_writers.test_a_compiler_is_not_given_a_folder_from_which_nothing_may_be_run),
+    'exports and loads of several threads at once': test_guest.test_exports_of_several_threads,
     'a full disk': test_faults.test_a_full_disk,
     'a read-only folder': test_faults.test_a_read_only_folder,
     'a file that does not agree with its model': test_deploy.test_a_file_that_disagrees_is_not_left,

@@ -1,9 +1,12 @@
 """What a process has set changes no file, stays set, and hears nothing of the engines; the network hears nothing."""
+import logging
 import os
 import re
+import signal
 import subprocess
 import sys
-import zipfile
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 from deploying import CASES, SIZE, images, make, need
 
 from timm_res2net import deploy
+from timm_res2net.deploy import guest
 
 
 def settings():
@@ -55,16 +59,14 @@ def test_a_file_does_not_depend_on_the_settings_of_the_process(under, network, e
     assert not any(p.requires_grad for p in one.parameters())
 
 
-def packed_operators(path):
-    """How often each prepacked operator of oneDNN is called by the code in a package."""
-    with zipfile.ZipFile(path) as archive:
-        code = ''.join(archive.read(n).decode() for n in archive.namelist() if n.endswith('.wrapper.cpp'))
+def packed_operators(code):
+    """All calls of torch's operators in C++ that inductor has written."""
     calls = re.findall(r'= *aoti_torch_cpu_(\w+)\(|(?<!int64_t )aoti_torch_cpu_(\w+)\(', code)
     return sorted(a or b for a, b in calls)
 
 
 @pytest.mark.slow
-def test_compiled_code_is_frozen_whatever_is_set(network, tmp_path):
+def test_compiled_code_is_frozen_whatever_is_set(network, sources, tmp_path):
     """Every convolution prepacked and its weights constant, also after a torch.compile of the same model."""
     torch.compile(network)(images(1) / 255)
     sizes, operators, pixels = {}, {}, images(4)
@@ -72,7 +74,7 @@ def test_compiled_code_is_frozen_whatever_is_set(network, tmp_path):
         path = tmp_path / f'{name}.pt2'
         with setting():
             sizes[name] = deploy.export(network, path, image_size=SIZE, images=pixels).bytes
-        operators[name] = packed_operators(path)
+        operators[name] = packed_operators(sources.pop())
     convolutions = sum(isinstance(m, torch.nn.Conv2d) for m in network.modules())
     for name in operators:
         assert operators[name] == operators['none'], name
@@ -189,6 +191,53 @@ def test_models_made_in_inference_mode_are_exported(tmp_path):
         model = make()
         deploy.export(model, tmp_path / 'a.pt2', 'torch', image_size=SIZE, images=images(4))
     deploy.export(model, tmp_path / 'b.pt2', 'torch', image_size=SIZE, images=images(4))
+
+
+def of_the_process():
+    root = logging.getLogger()
+    return {
+        **settings(), 'filters of warnings': list(warnings.filters), 'log': (list(root.handlers), list(root.filters)),
+        'levels': [logging.getLogger(name).level for name in guest._LOGGERS], 'environment': dict(os.environ),
+        'path': list(sys.path), 'folder': os.getcwd(), 'interrupt': signal.getsignal(signal.SIGINT)}
+
+
+def test_exports_of_several_threads(network, exported, tmp_path):
+    """And loads meanwhile: the files are the same, and the process is what it was, whoever ends last."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        before, pixels = of_the_process(), images()
+
+        def export(i):
+            path = tmp_path / f'{i}.pt2'
+            deploy.export(network, path, 'torch', image_size=SIZE, images=pixels)
+            return torch.export.load(path)
+        with ThreadPoolExecutor(4) as threads:
+            made = [threads.submit(export, i) for i in range(3)]
+            loaded = list(threads.map(deploy.load, [exported('torch').path] * 3))
+        assert of_the_process() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(file(pixels[:1] / 255), loaded[0](pixels[:1] / 255)) for file in loaded)
+    one = torch.export.load(exported('torch').path)
+    for other in [m.result() for m in made]:
+        assert one.graph_module.code == other.graph_module.code
+        assert all(torch.equal(a, b) for a, b in zip(one.state_dict.values(), other.state_dict.values(), strict=True))
+
+
+def test_the_last_thread_ends_the_silence():
+    before = of_the_process()
+    first, last = guest.quiet(), guest.quiet()
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter('always')
+        first.__enter__()
+        last.__enter__()
+        first.__exit__(None, None, None)
+        warnings.warn('of an engine', stacklevel=1)
+        last.__exit__(None, None, None)
+        assert not heard
+        warnings.warn('of others', stacklevel=1)
+        assert len(heard) == 1
+    assert of_the_process() == before
 
 
 GONE_IN_TURN = """

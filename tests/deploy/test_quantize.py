@@ -7,11 +7,12 @@ import pytest
 import timm
 import torch
 from deploying import need
+from torch import nn
 
 from timm_res2net import deploy
 from timm_res2net.deploy.workers import environment
+from timm_res2net.deploy.writers import WRITERS
 
-FORMATS = ['aotinductor', 'torch', 'onnx', 'openvino']
 EXPORT = '''
 import sys, timm, timm_res2net
 from timm_res2net import deploy
@@ -21,17 +22,40 @@ print(report.error, report.noise, report.top1_agreement)
 '''
 
 
+@pytest.fixture(scope='module')
+def on_a_lesser_cpu(tmp_path_factory):
+    """format -> the shipped network's int8 file, made without instructions for int8; its error, noise and agreement."""
+    folder, found = tmp_path_factory.mktemp('int8'), {}
+
+    def make(format):
+        need(format, 'int8')
+        if format not in found:
+            path = folder / f'{format}{deploy.FORMATS[format]}'
+            made = subprocess.run(
+                [sys.executable, '-c', EXPORT, str(path), format], env=environment(ONEDNN_MAX_CPU_ISA='AVX2'),
+                capture_output=True, text=True)
+            assert made.returncode == 0, made.stderr
+            found[format] = path, *map(float, made.stdout.split())
+        return found[format]
+    return make
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('format', FORMATS)
-def test_a_cpu_without_vnni_gives_the_same_classes(format, tmp_path):
+@pytest.mark.parametrize('format', deploy.FORMATS)
+def test_a_cpu_without_vnni_gives_the_same_classes(format, on_a_lesser_cpu):
     """Weights of 8 bits overflow there: an error of 1.1 of the largest output, and half of the classes are others."""
-    need(format, 'int8')
-    made = subprocess.run(
-        [sys.executable, '-c', EXPORT, str(tmp_path / f'model{deploy.FORMATS[format]}'), format],
-        env=environment(ONEDNN_MAX_CPU_ISA='AVX2'), capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    error, noise, agreement = map(float, made.stdout.split())
+    _, error, noise, agreement = on_a_lesser_cpu(format)
     assert error < 0.15 and noise < 0.15 and agreement >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('format', deploy.FORMATS)
+def test_weights_are_stored_once_and_as_int8(format, on_a_lesser_cpu):
+    """Twice, or as float32, they would take more; what else is in a file takes less than once more."""
+    path, *_ = on_a_lesser_cpu(format)
+    model = timm.create_model('res2net23_32w_4s_cifar_custom')
+    weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
+    assert weights < sum(file.stat().st_size for file in WRITERS[format].files(path)) < 2 * weights
 
 
 def quantized_weights(format, path):

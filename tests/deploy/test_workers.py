@@ -1,6 +1,7 @@
 """Many callers at once: everybody gets his own answers and his own errors, and nothing is left running."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import torch
@@ -101,6 +102,67 @@ def test_a_process_that_dies_is_named_and_replaced(exported):
         with pytest.raises(RuntimeError, match=r'died with code -9; call again'):
             served(x)
         assert torch.equal(served(x), y)
+
+
+@pytest.mark.slow
+def test_many_callers_while_processes_die(exported):
+    """Each gets the answer to his own question or is told, and in the end all are served."""
+    path, xs = exported('torch').path, inputs(120)
+    one = deploy.load(path)
+    with deploy.load(path, workers=2) as served:
+        def call(i):
+            if i % 30 == 7:
+                served.run.members[i % 2].process.kill()
+            try:
+                return served(xs[i])
+            except RuntimeError as error:
+                assert 'call again for another' in str(error)
+        with ThreadPoolExecutor(8) as callers:
+            answers = list(callers.map(call, range(len(xs))))
+        assert sum(y is None for y in answers) <= 4
+        assert all(relative(y, one(x)) <= 1e-5 for y, x in zip(answers, xs, strict=True) if y is not None)
+        assert all(relative(served(x), one(x)) <= 1e-5 for x in xs[:8])
+
+
+def test_a_process_is_not_replaced_by_one_of_another_file(exported, tmp_path):
+    """Half of the answers would be another model's."""
+    path = Path(shutil.copy(exported('torch').path, tmp_path))
+    with deploy.load(path, workers=1) as served:
+        x = inputs(1)[0]
+        y = served(x)
+        shutil.copy(path, path.with_name('new')).replace(path)
+        assert torch.equal(served(x), y)  # it runs what it has loaded
+        (worker,) = served.run.members
+        worker.process.kill()
+        worker.process.wait()
+        for change in (lambda: None, path.unlink):
+            change()
+            with pytest.raises(RuntimeError, match=r'pt2 is no longer the file that was loaded: load it again'):
+                served(x)
+
+
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='no timers here')
+def test_a_caller_who_is_interrupted_while_a_process_starts_anew_mixes_no_answers(exported):
+    class Late(Exception):
+        pass
+
+    def late(*_):
+        raise Late
+    xs = inputs(4)
+    with deploy.load(exported('torch').path, workers=1) as served:
+        expected = [served(x) for x in xs]
+        (worker,) = served.run.members
+        worker.process.kill()
+        worker.process.wait()
+        before = signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        try:
+            with pytest.raises(Late):
+                served(xs[0])
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert all(torch.equal(served(x), y) for x, y in zip(xs, expected, strict=True))
 
 
 PARENT = '''
@@ -255,12 +317,14 @@ def test_the_service_of_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = Path(timm_res2net.__file__).parent / 'docs/deployment.md'
     (service,) = [text for language, text, _ in blocks(page) if 'ThreadingHTTPServer((' in text]
-    namespace = {'deploy': deploy, 'Image': Image}
+    namespace = {'deploy': deploy}
     exec(service, namespace)
     server, one = namespace['server'], deploy.load('model.pt2')
 
+    address = f'http://127.0.0.1:{server.server_port}'
+
     def ask(body):
-        return json.load(urlopen(f'http://127.0.0.1:{server.server_port}', body))['class']
+        return json.load(urlopen(body if isinstance(body, Request) else Request(address, body)))['class']
     try:
         pictures = [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in images(24, seed=3)]
         bodies = []
@@ -270,9 +334,17 @@ def test_the_service_of_the_page(tmp_path, monkeypatch):
         with ThreadPoolExecutor(4) as clients:
             answers = list(clients.map(ask, bodies))
         assert answers == [one.labels[one(one.transform(p)[None]).argmax()] for p in pictures]
-        with pytest.raises(HTTPError, match='400'):
-            ask(b'no picture')
+        for nothing in (b'no picture', bodies[0][:99], b'', Request(address, b'', {'Content-Length': '-1'})):
+            with pytest.raises(HTTPError, match='400'):
+                ask(nothing)
         assert ask(bodies[0]) == answers[0]
+        for worker in namespace['served'].run.members:
+            os.kill(worker.process.pid, signal.SIGSTOP)  # they take what they are asked, and die of it
+            threading.Timer(1, worker.process.kill).start()
+        with pytest.raises(HTTPError, match='503'):
+            ask(bodies[0])
+        with ThreadPoolExecutor(4) as clients:
+            assert list(clients.map(ask, bodies[:8])) == answers[:8]
     finally:
         server.shutdown()
         server.server_close()

@@ -1,4 +1,5 @@
 """Where files may lie."""
+import subprocess
 import zipfile
 
 import pytest
@@ -20,6 +21,17 @@ def test_a_path_with_spaces_and_other_letters(format, network, tmp_path):
         assert relative(fast(x), network(x)) < 1e-4
 
 
+@pytest.fixture
+def without_code(tmp_path):
+    """A file system from which nothing may be run."""
+    folder = tmp_path / 'noexec'
+    folder.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'noexec', 'tmpfs', folder], capture_output=True).returncode:
+        pytest.skip('this user may not mount a file system')
+    yield folder
+    subprocess.run(['umount', '--lazy', folder], check=True)
+
+
 @pytest.mark.parametrize('variable', ['TMPDIR', 'TORCHINDUCTOR_CACHE_DIR'])
 def test_a_compiler_is_not_given_a_folder_with_spaces(variable, network, tmp_path, monkeypatch):
     spaced = tmp_path / 'a b'
@@ -29,6 +41,15 @@ def test_a_compiler_is_not_given_a_folder_with_spaces(variable, network, tmp_pat
     with pytest.raises(ValueError, match=rf"'{spaced}.*set TMPDIR or TORCHINDUCTOR_CACHE_DIR"):
         deploy.export(network, tmp_path / 'x.pt2', image_size=SIZE, images=images(4))
     assert [p.name for p in tmp_path.iterdir()] == ['a b']
+
+
+@pytest.mark.parametrize('variable', ['TMPDIR', 'TORCHINDUCTOR_CACHE_DIR'])
+def test_a_compiler_is_not_given_a_folder_from_which_nothing_may_be_run(variable, network, without_code, monkeypatch):
+    """It would find that this CPU runs no vector code, and write code without."""
+    monkeypatch.setenv(variable, str(without_code if variable == 'TMPDIR' else without_code / 'not/there'))
+    monkeypatch.setattr('tempfile.tempdir', None)
+    with pytest.raises(ValueError, match=r'noexec.*, and nothing may be run there \(noexec\): set TMPDIR or'):
+        deploy.export(network, without_code.with_name('x.pt2'), image_size=SIZE, images=images(4))
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ def images(count=24, size=SIZE, seed=0):
 
 
 def need(format, precision='fp32'):
-    """Skip the test where the engine or the quantizer of a format is not installed."""
+    """Skip the test where the engine or the quantizer of a format is not installed, or there is none for this torch."""
+    if (format, precision) not in CASES:
+        pytest.skip(WRITERS[format].refuses[f'precision={precision!r}'])
     for package in [*WRITERS[format].engines, *([WRITERS[format].quantizer] if precision == 'int8' else [])]:
         pytest.importorskip(package)

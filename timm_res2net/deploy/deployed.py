@@ -5,7 +5,9 @@ from typing import Any, Callable, Dict, List, Optional
 import torch
 from timm.data import create_transform
 
+from ..model.images import Source, read_image
 from .inputs import check_tensor, may_be_broken, nan_for_broken
+from .preprocessing import image_mode
 from .workers import Pool
 
 NEEDED = ('format', 'precision', 'input', 'shape', 'data_config', 'num_classes')  # of the metadata
@@ -38,12 +40,15 @@ class Deployed:
         return ', '.join('any' if s is None else str(s) for s in ('B', *self.metadata['shape'][1:]))
 
     @property
-    def transform(self) -> Callable[[Any], torch.Tensor]:
-        """PIL image -> input without the batch: resized, cropped and, unless the graph does it, normalised."""
+    def transform(self) -> Callable[[Source], torch.Tensor]:
+        """Picture -> input without the batch: resized, cropped and, unless the graph does it, normalised.
+
+        A picture is a PIL image of any mode, a path, an open file or an array, and read as by all commands. What cannot
+        be read raises a ValueError.
+        """
         config = {**self.metadata['data_config'], 'input_size': tuple(self.metadata['data_config']['input_size'])}
-        if self.metadata['input'] == 'normalised':
-            return create_transform(**config)
-        return partial(_pixels, create_transform(**config, use_prefetcher=True))
+        pixels = self.metadata['input'] == 'pixels'
+        return partial(_input, create_transform(**config, use_prefetcher=pixels), image_mode(config), pixels)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Input as the model's, (B, C, H, W) float32, or (B, H, W, C) uint8 pixels if it was exported so.
@@ -66,7 +71,8 @@ class Deployed:
         shape, dtype = self.metadata['shape'], torch.float32
         if self.metadata['input'] == 'pixels':
             dtype = torch.uint8
-        fits = x.ndim == len(shape) and all(s is None or s == n for s, n in zip(shape[1:], x.shape[1:], strict=False))
+        fits = x.ndim == len(shape) and all(
+            n == wanted or wanted is None and n for wanted, n in zip(shape[1:], x.shape[1:], strict=True))
         if x.dtype != dtype or not fits:
             raise ValueError(
                 f'The input is {x.dtype} of shape {tuple(x.shape)}, it must be {dtype} of ({self._shape()}).')
@@ -98,5 +104,6 @@ class Deployed:
         self.close()
 
 
-def _pixels(transform: Callable[[Any], Any], image: Any) -> torch.Tensor:
-    return torch.as_tensor(transform(image)).permute(1, 2, 0)
+def _input(transform: Callable[[Any], Any], mode: str, pixels: bool, picture: Source) -> torch.Tensor:
+    x = torch.as_tensor(transform(read_image(picture, mode)))
+    return x.permute(1, 2, 0) if pixels else x

@@ -177,10 +177,6 @@ def check_target(
     for argument in (f'precision={precision!r}', f'dynamic_size={bool(dynamic_size)}'):
         if argument in WRITERS[format].refuses:
             raise ValueError(f'{argument}: {WRITERS[format].refuses[argument]}')
-    if precision == 'int8' and WRITERS[format].quantizer == 'torchao' and torch.__version__.startswith('2.6.'):
-        raise ValueError(  # 0.9 has no PT2E, 0.12 and later call what this torch has not
-            f"precision='int8' of format={format!r}: no torchao quantizes for torch {torch.__version__}; use a later "
-            "torch, or format='onnx' or 'openvino'.")
     for file in WRITERS[format].files(path):
         if file.is_dir():
             raise FileExistsError(f'{file} is a folder; choose another path.')

@@ -7,25 +7,29 @@ import signal
 import sys
 import threading
 import warnings
-from typing import Any, Iterator, List
+from typing import Any, Callable, ContextManager, Iterator, List
 
 import torch
 
 _LOGGERS = (  # that speak of the insides of exporters, of which a user can change nothing
     'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'torch.export', 'nncf')
+alone = threading.RLock()  # held by whoever traces, or loads what was traced: torch can do it for one thread at a time
 
 
 @contextlib.contextmanager
 def settings_of_export(device: str) -> Iterator[None]:
     """What changes a file or what it is compared with, as in a fresh process; inductor freezes only without gradients.
 
+    Most of it is the whole process's, so that exports of several threads wait for each other.
+
     Args:
         device: Type of the device that the model is on.
     """
-    dtype, default = torch.get_default_dtype(), torch.get_default_device()
-    deterministic, only_warn = (
-        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
     with contextlib.ExitStack() as stack:
+        stack.enter_context(alone)
+        dtype, default = torch.get_default_dtype(), torch.get_default_device()
+        deterministic, only_warn = (
+            torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         for kind in {'cpu', device}:
@@ -41,9 +45,28 @@ def settings_of_export(device: str) -> Iterator[None]:
         yield
 
 
+class _Together:
+    """A change to the whole process: of several threads that are inside, the first made it, the last takes it back."""
+
+    def __init__(self, change: Callable[[], ContextManager[None]]) -> None:
+        self.change, self.inside = change, 0
+        self.lock, self.made = threading.Lock(), contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.made.enter_context(self.change())
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.made.close()
+
+
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings and log lines of the engines about themselves, and no handlers that they leave on the root logger."""
+def _silence() -> Iterator[None]:
     root, placeholder = logging.getLogger(), logging.NullHandler()
     loggers = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
     root.addHandler(placeholder)  # without any, the first line that is logged through it brings one to stderr
@@ -59,6 +82,14 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
         root.removeFilter(_not_onnxruntime)
         root.removeHandler(placeholder)
+
+
+_quiet = _Together(_silence)
+
+
+def quiet() -> ContextManager[None]:
+    """No warnings and log lines of the engines about themselves, and no handlers that they leave on the root logger."""
+    return _quiet
 
 
 @contextlib.contextmanager
@@ -144,8 +175,9 @@ def _refuse_openvino() -> None:
     with contextlib.suppress(ImportError, AttributeError, TypeError):  # not installed, no home, or another version
         import openvino_telemetry
         from openvino_telemetry.utils import opt_in_checker
-        if os.path.exists(opt_in_checker.OptInChecker().consent_file()):
-            return  # the user has decided
+        with contextlib.suppress(RuntimeError):  # nobody has a home here
+            if os.path.exists(opt_in_checker.OptInChecker().consent_file()):
+                return  # the user has decided
         opt_in_checker.OptInChecker.check = lambda *_, **__: opt_in_checker.ConsentCheckResult.DECLINED
         with contextlib.suppress(RuntimeError):  # which it is where nobody has used it yet
             openvino_telemetry.Telemetry().consent = False

@@ -17,12 +17,13 @@ def check_tensor(x: Any, remedy: str = 'torch.as_tensor(x) makes one') -> None:
     """Refuse arrays, lists and pictures.
 
     Raises:
-        TypeError: `x` is no tensor, or a sparse one.
+        TypeError: `x` is no tensor, or one that is sparse or nested.
     """
     if not isinstance(x, torch.Tensor):
         raise TypeError(f'The input is {type(x).__module__}.{type(x).__name__}, it must be a torch.Tensor: {remedy}.')
-    if x.layout != torch.strided:
-        raise TypeError(f'The input is a tensor of layout {x.layout}, it must be dense: use x.to_dense().')
+    if x.is_nested or x.layout != torch.strided:
+        kind = 'nested' if x.is_nested else f'of layout {x.layout}'
+        raise TypeError(f'The input is a tensor {kind}, it must be dense: use x.to_dense().')
 
 
 def may_be_broken(x: torch.Tensor) -> bool:

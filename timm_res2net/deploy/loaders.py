@@ -5,6 +5,7 @@
 import importlib
 import json
 import os
+import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from ..model.arguments import check_int, check_path
 from ..version import __version__
 from .deployed import NEEDED, Deployed
 from .engines import METADATA, cpu_features, engine, onnx_sessions, openvino_requests
-from .guest import interruptible, quiet
+from .guest import alone, interruptible, quiet
+from .placing import forbids_code
 from .workers import FileError, Pool, Run, start_workers
 
 Loaded = Tuple[Pool, Dict[str, Any]]  # with the metadata
@@ -103,6 +105,9 @@ def load_aotinductor(path: Path) -> Loaded:
         raise FileError(
             f'{path} was compiled for a CPU with {", ".join(sorted(missing))}, which this one has not: export the '
             'model on this machine, or as .onnx.')
+    if forbids_code(temporary := Path(tempfile.gettempdir())):
+        raise FileError(
+            f'{path} is unpacked in {temporary}, and nothing may be run there (noexec): set TMPDIR to another folder.')
     with _of_another_torch(path, metadata):
         model = torch._inductor.aoti_load_package(str(path))
     return Pool([_of_this_process(model)]), metadata
@@ -115,8 +120,11 @@ def _of_this_process(model: Callable[[torch.Tensor], torch.Tensor]) -> Run:
     def run(x):
         if os.getpid() != owner and torch.get_num_threads() > 1:  # they have not come along
             raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
-        with torch.no_grad(), torch.autocast('cpu', enabled=False):
-            return model(x)
+        try:
+            with torch.no_grad(), torch.autocast('cpu', enabled=False):
+                return model(x)
+        except AssertionError as error:  # a guard of torch.export, in files for any size
+            raise ValueError(f'The input of shape {tuple(x.shape)} is none that the file takes: {error}.') from error
     return run
 
 
@@ -145,12 +153,11 @@ def _compiled_metadata(path: Path) -> Optional[str]:
 
 def load_torch(path: Path) -> Loaded:
     with zipfile.ZipFile(path) as archive:
-        places = tuple(f'{folder}/{METADATA}' for folder in ('extra', 'extra_files'))  # the second in torch 2.6
-        texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(places)]
+        texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(f'/{METADATA}')]
     metadata = _metadata(path, texts[0] if texts else None)
     if metadata['precision'] == 'int8':
         importlib.import_module('torch.ao.quantization.fx._decomposed')  # has the operators of quantized programs
-    with _of_another_torch(path, metadata):
+    with alone, _of_another_torch(path, metadata):
         module = torch.export.load(path).module()
     return Pool([_of_this_process(module)]), metadata
 
@@ -167,7 +174,9 @@ def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
 def load_openvino(path: Path, workers: Optional[int]) -> Loaded:
     if not path.with_suffix('.bin').is_file():
         raise FileNotFoundError(f'{path} has no {path.with_suffix(".bin").name} beside it, which holds its weights.')
-    model = engine('openvino').Core().read_model(path)
+    core = engine('openvino').Core()
+    core.set_property({'ENABLE_MMAP': False})  # a mapped file that somebody cuts short would end the process
+    model = core.read_model(path)
     metadata = _metadata(path, model.get_rt_info(METADATA).astype(str) if model.has_rt_info(METADATA) else None)
 
     def server(request):  # which holds one input and one output

@@ -87,6 +87,14 @@ def _move(files: Sequence[Path], targets: Sequence[Path]) -> int:
 
 
 def disk_is_full(folder: Path) -> bool:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free < ENOUGH
+    """Whether the disk of a folder, which need not be there yet, has no room."""
+    return shutil.disk_usage(_existing(folder)).free < ENOUGH
+
+
+def forbids_code(folder: Path) -> bool:
+    """Whether code must not be run from a folder, which need not be there yet."""
+    return hasattr(os, 'ST_NOEXEC') and bool(os.statvfs(_existing(folder)).f_flag & os.ST_NOEXEC)
+
+
+def _existing(folder: Path) -> Path:
+    return next(f for f in (folder, *folder.absolute().parents) if f.exists())

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, List, Optional, Sequence
+from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -61,6 +61,7 @@ class Worker:
         self.path = path
         self.threads = threads
         self.owner = os.getpid()
+        self.file = _identity(path)
         self.start()
 
     def start(self) -> None:
@@ -85,13 +86,13 @@ class Worker:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """
         Raises:
-            RuntimeError: The process died, such as for want of memory; the next call starts another.
+            RuntimeError: The process died, such as for want of memory; the next call starts another, unless there is
+                another file by then.
         """
         if os.getpid() != self.owner:  # two processes on one pipe would read each other's answers
             raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
         if self.process.poll() is not None:
-            self.start()
-            self.metadata()
+            self.restart()
         try:
             send(self.process.stdin, x)
             answer = receive(self.process.stdout)
@@ -107,6 +108,17 @@ class Worker:
             raise RuntimeError(answer['error'])
         return answer['tensor']
 
+    def restart(self) -> None:
+        """After it died; the others of a pool still serve what was loaded then."""
+        if _identity(self.path) != self.file:
+            raise RuntimeError(f'{self.path} is no longer the file that was loaded: load it again.')
+        self.start()
+        try:
+            self.metadata()
+        except BaseException:  # interrupted: what it says would be taken for the answer of the next call
+            self.stop()
+            raise
+
     def stop(self) -> int:
         self.process.kill()
         return self.process.wait()
@@ -116,6 +128,14 @@ class Worker:
             self.process.stdin.close()  # it ends when there is nothing to read any more
         self.process.wait()
         self.process.stdout.close()
+
+
+def _identity(path: Path) -> Optional[Tuple[int, ...]]:
+    """What tells a file from one that has taken its place, None where there is none."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return None
 
 
 def environment(**variables: str) -> Dict[str, str]:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from .engines import METADATA, compiler, cpu_features, engine
+from .placing import forbids_code
 from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
 
@@ -125,18 +126,25 @@ class Writer:
 
 
 def _check_compiled_paths() -> None:
-    """torch hands paths to the compiler without quotes."""
-    for folder in (tempfile.gettempdir(), os.environ.get('TORCHINDUCTOR_CACHE_DIR', '')):
+    """torch hands paths to the compiler without quotes, and without a word writes slow code where it may run none."""
+    for folder in filter(None, (tempfile.gettempdir(), os.environ.get('TORCHINDUCTOR_CACHE_DIR'))):
         if re.search(r'\s', folder):
-            raise ValueError(
-                f'torch compiles in {folder!r}, and the compiler takes no path with spaces: set TMPDIR or '
-                'TORCHINDUCTOR_CACHE_DIR to another folder.')
+            reason = 'the compiler takes no path with spaces'
+        elif forbids_code(Path(folder)):
+            reason = 'nothing may be run there (noexec)'
+        else:
+            continue
+        raise ValueError(
+            f'torch compiles in {folder!r}, and {reason}: set TMPDIR or TORCHINDUCTOR_CACHE_DIR to another folder.')
 
 
+_NO_INT8 = {  # torchao 0.9 has no PT2E, 0.12 and later call what torch 2.6 has not
+    "precision='int8'": f"no torchao quantizes for torch {torch.__version__}, use a later torch, 'onnx' or 'openvino'.",
+} if torch.__version__.startswith('2.6.') else {}
 WRITERS = {
     'aotinductor': Writer(('.pt2',), write_aotinductor, batch_size=1, compiles=True, refuses={
-        'dynamic_size=True': "compiled code for any size is slow, use 'onnx', 'openvino' or 'torch'."}),
-    'torch': Writer(('.pt2',), write_torch),
+        'dynamic_size=True': "compiled code for any size is slow, use 'onnx', 'openvino' or 'torch'.", **_NO_INT8}),
+    'torch': Writer(('.pt2',), write_torch, refuses=_NO_INT8),
     'onnx': Writer(
         ('.onnx',), write_onnx, engines=('onnx', 'onnxscript', 'onnxruntime'), quantizer='onnxruntime', refuses={
             "precision='bf16'": 'ONNX Runtime has no bfloat16 convolution on CPUs, use fp32 or int8.'}),
