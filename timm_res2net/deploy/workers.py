@@ -112,6 +112,7 @@ class Worker:
         """After it died; the others of a pool still serve what was loaded then."""
         if _identity(self.path) != self.file:
             raise RuntimeError(f'{self.path} is no longer the file that was loaded: load it again.')
+        self.stop()
         self.start()
         try:
             self.metadata()
@@ -121,7 +122,11 @@ class Worker:
 
     def stop(self) -> int:
         self.process.kill()
-        return self.process.wait()
+        code = self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):  # what it had not read
+                pipe.close()
+        return code
 
     def close(self) -> None:
         with suppress(OSError):
