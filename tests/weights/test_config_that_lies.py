@@ -134,8 +134,9 @@ def test_entries_of_the_cfg(entry, folders, tmp_path):
 
 @pytest.mark.parametrize('arguments', [
     dict(features_only=True, out_indices=[99]), dict(pretrained_filter_fn=1), dict(kwargs_filter=['scale']),
-    dict(model_cfg={}), dict(feature_cfg={}), dict(pruned=True), dict(device='meta'), dict(device='bogus'),
-    dict(dtype='float99'), dict(drop_rate='x'), dict(pretrained_strict='x', scale='x')], ids=str)
+    dict(model_cfg={}), dict(features_only=True, feature_cfg={'out_indices': [99]}), dict(pruned=True),
+    dict(device='meta'), dict(device='bogus'), dict(dtype='float99'), dict(drop_rate='x'),
+    dict(pretrained_strict='x', scale='x')], ids=str)
 def test_arguments_of_timms_builder(arguments, folders, tmp_path):
     """A config.json may name those too."""
     folder = lying(folders['res2net_custom'], tmp_path / 'x', lambda config: config['model_args'].update(arguments))

@@ -10,6 +10,7 @@ import socket
 import stat
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -390,6 +391,8 @@ def started(target, *args):
             code = 3
         except KeyboardInterrupt:
             code = 130
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     process = multiprocessing.get_context('fork').Process(target=run)

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from ...model.fold import fold
-from ...weights.timm_equivalent import randomize
 from ..engines import engine, onnx_sessions, openvino_requests
 from ..exporting import export
 from ..loaders import load
@@ -167,7 +166,11 @@ def model_of(ours: str, theirs: str, way: Way) -> Any:
 
     As created, blocks end in a norm of zeros, and an engine that keeps equal weights once has less to read.
     """
-    model = randomize(timm.create_model(ours)).requires_grad_(False)
+    torch.manual_seed(0)
+    model = timm.create_model(ours).eval().requires_grad_(False)
+    for name, value in model.named_parameters():
+        if value.ndim == 1 and name.endswith('weight'):
+            nn.init.uniform_(value, 0.5, 1)
     if way.theirs:
         state = model.state_dict()
         model = timm.create_model(theirs).eval().requires_grad_(False)
