@@ -35,7 +35,12 @@ def quantize_graph(graph: nn.Module, inputs: torch.Tensor, batch_size: Optional[
     prepared = pt2e.prepare_pt2e(graph, quantizer)
     for x in _batches(inputs, batch_size or 16):
         prepared(x)
-    return pt2e.convert_pt2e(prepared)
+    quantized = pt2e.convert_pt2e(prepared)
+    used = {node.target for node in quantized.graph.nodes if node.op == 'get_attr'}
+    for name in quantized.state_dict().keys() - used:  # the weights in float32, which a file would hold as well
+        module, _, weight = name.rpartition('.')
+        delattr(quantized.get_submodule(module), weight)
+    return quantized
 
 
 def _batches(inputs: torch.Tensor, size: int) -> Tuple[torch.Tensor, ...]:
