@@ -1,4 +1,5 @@
 """One network, and each file of it made once for all tests that only read it."""
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,23 @@ def exported(network, tmp_path_factory):
                 network, path, format, precision, image_size=SIZE, images=images())
         return made[format, precision]
     return export
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """(name, option of `mount`) -> the folder of an empty file system in memory."""
+    folders = []
+
+    def mount(name, option):
+        folder = tmp_path / name
+        folder.mkdir()
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', option, 'tmpfs', folder], capture_output=True).returncode:
+            pytest.skip('this user may not mount a file system')
+        folders.append(folder)
+        return folder
+    yield mount
+    for folder in folders:
+        subprocess.run(['umount', '--lazy', folder], check=True)
 
 
 @pytest.fixture

@@ -25,14 +25,9 @@ FILES = [('torch', 'fp32'), ('openvino', 'fp32'), *(
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(mounted):
     """A file system with room for a part of any of the files."""
-    folder = tmp_path / 'disk'
-    folder.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', folder], capture_output=True).returncode:
-        pytest.skip('this user may not mount a file system')
-    yield folder
-    subprocess.run(['umount', '--lazy', folder], check=True)
+    return mounted('disk', 'size=200k')
 
 
 def export(network, path, *args, **kwargs):

@@ -1,5 +1,4 @@
 """Where files may lie."""
-import subprocess
 import zipfile
 
 import pytest
@@ -22,14 +21,9 @@ def test_a_path_with_spaces_and_other_letters(format, network, tmp_path):
 
 
 @pytest.fixture
-def without_code(tmp_path):
+def without_code(mounted):
     """A file system from which nothing may be run."""
-    folder = tmp_path / 'noexec'
-    folder.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'noexec', 'tmpfs', folder], capture_output=True).returncode:
-        pytest.skip('this user may not mount a file system')
-    yield folder
-    subprocess.run(['umount', '--lazy', folder], check=True)
+    return mounted('noexec', 'noexec')
 
 
 @pytest.mark.parametrize('variable', ['TMPDIR', 'TORCHINDUCTOR_CACHE_DIR'])
