@@ -1,6 +1,7 @@
 """The README's table of speeds, a part of what `timm-res2net benchmark` measured last on a CPU."""
 import json
 from pathlib import Path
+from typing import Any, Dict, List
 
 RESULTS = Path(__file__).resolve().parent / 'results' / 'benchmark_cpu.json'
 BASE = 'timm eager, channels last'
@@ -13,31 +14,46 @@ PATHS = {
     'ONNX Runtime': "`format='onnx'`, ONNX Runtime",
     'OpenVINO': "`format='openvino'`, OpenVINO",
 }
-PRECISIONS, BATCHES = ('fp32', 'bf16', 'int8'), ('1', '8')
+BATCHES = ('1', '8')
+LARGER = {'AOTInductor': 'AOTInductor, batch_size=8'}  # what is measured instead with more images than one
 
 
 def table() -> str:
     """Speeds relative to timm's own model, eager, in fp32 and channels last, at the same batch size; and on what."""
     result = json.loads(RESULTS.read_text(encoding='utf-8'))
-    rows, on = result['inference']['milliseconds'], result['environment']
+    part, on = result['inference'], result['environment']
+    rows = part['milliseconds']
     base = rows['fp32'][BASE]
-    head = [f'{p}, batch {b}' for p in PRECISIONS for b in BATCHES]
+    head = [f'{precision}, batch {b}' for precision in rows for b in BATCHES]
     lines = [
         'Speed of Res2Net-50 26w 4s at 224 x 224, with that of timm\'s own model in eager fp32, channels last, as 1',
         f'({" and ".join(f"{base[b]:.0f} ms at batch {b}" for b in BATCHES)}):',
         '']
     lines += [f'| | {" | ".join(head)} |', '| --- |' + ' ---: |' * len(head)]
     for path, words in PATHS.items():
-        cells = [f'{base[b] / rows[p][path][b]:.2f}' if path in rows[p] else '' for p in PRECISIONS
-                 for b in BATCHES]
+        cells = []
+        for named in rows.values():
+            larger = LARGER.get(path) if LARGER.get(path) in named else path
+            times = [named.get(p, {}).get(b) for p, b in zip((path, larger), BATCHES, strict=True)]
+            cells += [f'{base[b] / ms:.2f}' if ms else '' for b, ms in zip(BATCHES, times, strict=True)]
         lines.append(f'| {words} | {" | ".join(cells)} |')
     names = {'torch': 'torch', 'timm': 'timm', 'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO'}
     lines += [
         '', f'One run of `{on["command"]}` with nothing else running on the machine:',
         f'{on["machine"]} ({on["cpu"]}), {on["date"]}, {", ".join(f"{v} {on[k]}" for k, v in names.items())}.']
-    if 'rounds' not in result['inference']:  # before the benchmark measured as users call
-        lines += [
+    return '\n'.join(lines + _how(part)) + '\n'
+
+
+def _how(part: Dict[str, Any]) -> List[str]:
+    """In which way it was measured."""
+    if 'rounds' not in part:  # before the benchmark measured as users call
+        return [
             '', 'Measured in another way than users call: all paths in turns in one process, in its first thread, and',
             'the AOTInductor files exported with gradients off (which `export` now sees to itself), at batch 8 with',
             '`batch_size=8`. A file made without it answers 8 images one by one.']
-    return '\n'.join(lines) + '\n'
+    apart = max(s for named in part['spread'].values() for sizes in named.values() for s in sizes.values())
+    return [
+        f'Files made by that call, each path in a process of its own, {part["rounds"]} rounds, the same path at most',
+        f'{apart:.0%} apart. At batch 8 the file of AOTInductor was made with `batch_size=8`: without it, it answers 8',
+        'images one by one.',
+        *([f'**The machine was busy**, more than 10% apart were: {"; ".join(part["busy"])}.'] if part['busy'] else [])]

@@ -338,6 +338,16 @@ def test_a_file_of_another_torch_is_named(format, exported, tmp_path):
         deploy.load(tmp_path / 'model.pt2')
 
 
+@pytest.mark.slow
+def test_a_full_disk_where_code_is_unpacked(exported, small_disk, monkeypatch):
+    """torch would call the file damaged, and leave a half of it there."""
+    path = exported('aotinductor').path
+    monkeypatch.setattr('tempfile.tempdir', str(small_disk))
+    with pytest.raises(ValueError, match=r'is unpacked in .*disk, which has 0\.2 MB free of the .* MB .* set TMPDIR'):
+        deploy.load(path)
+    assert list(small_disk.iterdir()) == []
+
+
 # how it is called -------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """How fast all the ways to run a Res2Net are on this machine: timm's own model and this package's.
 
 Eager, folded, prepacked, compiled and exported, in fp32, bf16 and int8. On a CPU every file is made, and every path
-measured, by a process of its own that does nothing else, in rounds that take turns: milliseconds a batch, time to load
+measured, by a process of its own that does nothing else, in rounds and short turns: milliseconds a batch, time to load
 and to the first answer, memory and size of the file, and images a second of several callers at once. Medians are given
 as ratios, since timings of different runs say nothing. Where a path comes out apart by more than 10% between rounds,
 the machine is busy and the figures are no good: that is said. Engines that are not installed are skipped and named (all

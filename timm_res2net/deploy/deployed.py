@@ -1,6 +1,6 @@
 """A loaded file as a callable: the input and the output of the model that it was made of, whatever engine runs it."""
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from timm.data import create_transform
@@ -60,13 +60,14 @@ class Deployed:
             ValueError: Another type, shape or device.
             RuntimeError: The file has been closed, or torch runs it and the process has been forked since.
         """
-        x = self._checked(x)
+        x, broken = self.look(x)
         if not len(x):
             return self._run(x.new_zeros(1, *x.shape[1:]))[:0]
         y = self._run(x)
-        return nan_for_broken(y, x) if may_be_broken(x) else y
+        return nan_for_broken(y, x) if broken else y
 
-    def _checked(self, x: Any) -> torch.Tensor:
+    def look(self, x: Any) -> Tuple[torch.Tensor, bool]:
+        """What each call does first: refuse, or give the engine's input and whether an image may be broken."""
         check_tensor(x, 'model.transform(image)[None] for a picture, torch.from_numpy(x) for an array')
         shape, dtype = self.metadata['shape'], torch.float32
         if self.metadata['input'] == 'pixels':
@@ -78,7 +79,8 @@ class Deployed:
                 f'The input is {x.dtype} of shape {tuple(x.shape)}, it must be {dtype} of ({self._shape()}).')
         if x.device.type != 'cpu':  # compiled code would read its address as one of the CPU's
             raise ValueError(f'The input is on {x.device}, exported files run on the CPU: use x.cpu().')
-        return x.detach().contiguous().resolve_neg()
+        x = x.detach().contiguous().resolve_neg()
+        return x, may_be_broken(x)
 
     def _run(self, x: torch.Tensor) -> torch.Tensor:
         size = self.metadata['shape'][0]

@@ -5,6 +5,7 @@
 import importlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from contextlib import contextmanager
@@ -108,6 +109,12 @@ def load_aotinductor(path: Path) -> Loaded:
     if forbids_code(temporary := Path(tempfile.gettempdir())):
         raise FileError(
             f'{path} is unpacked in {temporary}, and nothing may be run there (noexec): set TMPDIR to another folder.')
+    with zipfile.ZipFile(path) as archive:
+        needed = sum(entry.file_size for entry in archive.infolist())
+    if needed > (free := shutil.disk_usage(temporary).free):  # torch would leave a half there, and call it damaged
+        raise FileError(
+            f'{path} is unpacked in {temporary}, which has {free / 1e6:.1f} MB free of the {needed / 1e6:.1f} MB that '
+            'it needs: make room, or set TMPDIR to another folder.')
     with _of_another_torch(path, metadata):
         model = torch._inductor.aoti_load_package(str(path))
     return Pool([_of_this_process(model)]), metadata

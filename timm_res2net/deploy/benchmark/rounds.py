@@ -1,44 +1,53 @@
 """Inference on a CPU as users have it: each file made, and each path measured, by a process that does nothing else.
 
-The rounds take turns through the paths, so that a machine that is busy for a while shows: the same path comes out apart
-from one round to the next.
+In a round the processes of all paths of a precision are there and wait for their turns. Turns are short, so that who else
+uses the machine for some seconds disturbs all paths alike. If he does for longer, the rounds show it, each with new
+processes: the same path comes out apart from one to the next.
 """
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import timm
 import torch
 
+from ..deployed import Deployed
 from ..workers import environment
 from .paths import Way, model_of, ways
-from .timing import answers_a_second, once, steady
+from .timing import answers_a_second, calls, once
 
 APART = 0.1  # of a path's fastest round; beyond it the machine was busy and the figures are no good
+TURN = {'make': 0, 'measure': 0.3, 'serve': 1}  # seconds
 MAIN = f'from {__name__} import work; work()'
 Key = Tuple[str, str]  # precision, name
+Found = Dict[Key, List[Dict[str, Any]]]  # of each path, what its process found in each round
 
 
 def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
     """Median milliseconds and their spread over the rounds, {precision: {name: {batch: ..}}}; and what is one number.
 
-    That is, of each path: seconds to load, milliseconds of the first answer, MB of memory at most and of the file.
+    That is, of each path: seconds to load, milliseconds of the first answer, MB of memory at most and of the file, and
+    which part of a call at the first batch size `deploy.load`'s checks of the input take.
     """
-    rounds, skipped = _rounds(args, 'measure', lambda way: True)
+    rounds, skipped = _rounds(args, 'measure', lambda way: True, [args.batch])
     return {**_summary(rounds, 'milliseconds'), 'rounds': args.rounds, 'skipped': skipped}
 
 
 def throughput_cpu(args: argparse.Namespace) -> Dict[str, Any]:
     """Median images a second for several callers at once, an image each, {precision: {name: {callers: ..}}}."""
-    rounds, skipped = _rounds(args, 'serve', lambda way: way.serve is not None)
+    rounds, skipped = _rounds(args, 'serve', lambda way: way.serve is not None, [[n] for n in args.callers])
     return {**_summary(rounds, 'images a second'), 'rounds': args.rounds, 'skipped': skipped}
 
 
@@ -46,25 +55,68 @@ def _rounds(
         args: argparse.Namespace,
         task: str,
         wanted: Callable[[Way], bool],
-) -> Tuple[Dict[Key, List[Dict[str, Any]]], Dict[str, str]]:
-    """What the process of each path found in each round; and what was skipped, with the reason."""
+        loads: List[List[int]],
+) -> Tuple[Found, Dict[str, str]]:
+    """What was found in each round, and what was skipped, with the reason.
+
+    Args:
+        loads: Batch sizes or numbers of callers; those of a list are measured by the same process.
+    """
     skipped: Dict[str, str] = {}
     chosen = [(p, name) for p, named in ways(args.batch).items() if p in args.precision
               for name, way in named.items() if wanted(way) and re.search(args.paths or '', name)]
-    rounds: Dict[Key, List[Dict[str, Any]]] = {}
+    rounds: Found = {}
     for key in chosen:
         file = file_of(args.files, key, args.batch)
-        if not file or file.exists() or _child(args, 'make', key, skipped) is not None:
-            rounds[key] = []
+        if not file or file.exists() or _make(args, key, skipped):
+            rounds[key] = [{'values': {}, 'once': {}} for _ in range(args.rounds)]
     for n in range(args.rounds):
-        for key in [k for k in rounds if ' '.join(k) not in skipped]:
-            measured = _child(args, task, key, skipped, f'round {n + 1} of {args.rounds}')
-            if measured is not None:
-                rounds[key].append(measured)
+        for precision in args.precision:
+            for load in loads:
+                keys = [k for k in rounds if k[0] == precision and ' '.join(k) not in skipped]
+                for key, found in _round(args, task, keys, load, skipped, f'round {n + 1} of {args.rounds}').items():
+                    for what in found:
+                        rounds[key][n][what].update(found[what])
     whole = {key: found for key, found in rounds.items() if ' '.join(key) not in skipped}
     if not whole:
         raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
     return whole, skipped
+
+
+def _make(args: argparse.Namespace, key: Key, skipped: Dict[str, str]) -> bool:
+    """Have the file of a path made; or say in `skipped` why there is none."""
+    print(f'make {" ".join(key)}', file=sys.stderr, flush=True)
+    with Child(args, 'make', key) as child:
+        return child.answer(skipped) is not None
+
+
+def _round(
+        args: argparse.Namespace,
+        task: str,
+        keys: List[Key],
+        load: List[int],
+        skipped: Dict[str, str],
+        words: str,
+) -> Dict[Key, Dict[str, Any]]:
+    """What each path takes in a round: medians of the calls of all its turns, and what is one number."""
+    found: Dict[Key, Dict[str, Any]] = {}
+    with ExitStack() as processes:
+        children = []
+        for key in keys:
+            print(f'{task} {" ".join(key)} {words}', file=sys.stderr, flush=True)
+            child = processes.enter_context(Child(args, task, key, load))
+            if child.answer(skipped) is not None:
+                children.append(child)
+                found[key] = {'values': {str(n): [] for n in load}}
+        for _ in range(max(1, round(args.seconds / TURN[task]))):
+            for child in children:
+                answer = child.answer(skipped) or {'values': {}}
+                for n, values in answer['values'].items():
+                    found[child.key]['values'][n] += values
+                found[child.key]['once'] = answer.get('once', {})
+    for one in found.values():
+        one['values'] = {n: statistics.median(values or [float('nan')]) for n, values in one['values'].items()}
+    return found
 
 
 def file_of(folder: str, key: Key, batches: List[int]) -> Optional[Path]:
@@ -74,44 +126,67 @@ def file_of(folder: str, key: Key, batches: List[int]) -> Optional[Path]:
     return Path(folder) / f'{precision} {name}{suffix}' if suffix else None
 
 
-def _child(
-        args: argparse.Namespace,
-        task: str,
-        key: Key,
-        skipped: Dict[str, str],
-        words: str = '',
-) -> Any:
-    """What a process of its own says, or None and a line in `skipped`."""
-    print(f'{task} {" ".join(key)} {words}'.rstrip(), file=sys.stderr, flush=True)
-    job = {'task': task, 'key': key, 'files': args.files, 'ours': args.ours, 'theirs': args.theirs, 'batch': args.batch,
-           'callers': args.callers, 'seconds': args.seconds, 'threads': args.threads}
-    done = subprocess.run(
-        [sys.executable, '-c', MAIN], input=json.dumps(job), capture_output=True, text=True, env=environment())
-    if done.returncode:
-        *_, last = ['', *done.stderr.strip().splitlines()]
-        skipped[' '.join(key)] = last[:200] or f'its process ended with code {done.returncode}'
+class Child:
+    """A process that has a path, and does the next part of its task each time it is asked."""
+
+    def __init__(self, args: argparse.Namespace, task: str, key: Key, load: Sequence[int] = ()) -> None:
+        self.key = key
+        self.job = {
+            'task': task, 'key': key, 'files': args.files, 'ours': args.ours, 'theirs': args.theirs,
+            'batch': args.batch, 'load': load, 'seconds': min(args.seconds, TURN[task]), 'threads': args.threads}
+
+    def __enter__(self) -> 'Child':
+        self.errors: Any = tempfile.TemporaryFile('w+')
+        self.process: Any = subprocess.Popen(
+            [sys.executable, '-c', MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+            env=environment())
+        self.question = json.dumps(self.job)
+        return self
+
+    def answer(self, skipped: Dict[str, str]) -> Any:
+        """What it found; None, and a line in `skipped`, if it has ended."""
+        with suppress(BrokenPipeError):
+            print(self.question, file=self.process.stdin, flush=True)
+        self.question = ''
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        code = self.process.wait()
+        self.errors.seek(0)
+        *_, last = ['', *self.errors.read().strip().splitlines()]
+        skipped.setdefault(' '.join(self.key), last[:200] or f'its process ended with code {code}')
         return None
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+        self.errors.close()
 
 
 def work() -> None:
     """What the process of a path does."""
-    job = argparse.Namespace(**json.load(sys.stdin))
+    job = argparse.Namespace(**json.loads(sys.stdin.readline()))
     if job.threads:
         torch.set_num_threads(job.threads)
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)  # for what engines print
     precision, name = job.key
     way = ways(job.batch)[precision][name]
     file = file_of(job.files, job.key, job.batch) or Path()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        result = TASKS[job.task](job, way, file)
-    print(json.dumps(result))
+        for answer in TASKS[job.task](job, way, file):
+            print(json.dumps(answer), file=answers, flush=True)
+            if not sys.stdin.readline():
+                break
 
 
-def make(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
+def make(job: argparse.Namespace, way: Way, file: Path) -> Iterator[Dict[str, Any]]:
     """The file of a path."""
     way.make(model_of(job.ours, job.theirs, way), file)
-    return {}
+    yield {}
 
 
 def network(job: argparse.Namespace, way: Way) -> torch.nn.Module:
@@ -119,33 +194,41 @@ def network(job: argparse.Namespace, way: Way) -> torch.nn.Module:
     return torch.nn.Identity() if way.suffix else model_of(job.ours, job.theirs, way)
 
 
-def measure(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
-    """One round of a path."""
+def measure(job: argparse.Namespace, way: Way, file: Path) -> Iterator[Dict[str, Any]]:
+    """Load a path and call it once; then, a turn each time, milliseconds of calls with each batch size."""
     cfg: Any = timm.get_pretrained_cfg(job.ours)
     model = network(job, way)
     start = time.perf_counter()
     path = way.ready(model, file)
     load = time.perf_counter() - start
-    xs = {str(n): torch.randn(n, *cfg.input_size) for n in job.batch}
-    first = once(partial(path, next(iter(xs.values()))))
-    times = {n: steady(partial(path, x), job.seconds) for n, x in xs.items()}
+    xs = {str(n): torch.randn(n, *cfg.input_size) for n in job.load}
+    smallest, x = next(iter(xs.items()))
+    first = once(partial(path, x))
     written = file.parent.glob(f'{file.stem}.*') if way.suffix else []
-    return {'milliseconds': times, 'load s': load, 'first answer ms': first, 'memory MB': peak_memory(),
-            'file MB': sum(f.stat().st_size for f in written) / 1e6}
+    size = sum(f.stat().st_size for f in written) / 1e6
+    yield {}
+    while True:
+        times = {n: calls(partial(path, x), job.seconds) for n, x in xs.items()}
+        look = calls(partial(path.look, x), job.seconds / 10) if isinstance(path, Deployed) else [0]
+        yield {'values': times, 'once': {
+            'load s': load, 'first answer ms': first, 'memory MB': peak_memory(), 'file MB': size,
+            'checks %': 100 * statistics.median(look) / statistics.median(times[smallest])}}
 
 
-def serve(job: argparse.Namespace, way: Way, file: Path) -> Dict[str, Any]:
-    """One round of a path with several callers at once, each a thread that asks again when it has its answer."""
+def serve(job: argparse.Namespace, way: Way, file: Path) -> Iterator[Dict[str, Any]]:
+    """Load a path; then, a turn each time, its images a second with several callers at once.
+
+    Each is a thread that asks again when it has its answer.
+    """
     cfg: Any = timm.get_pretrained_cfg(job.ours)
     serve: Any = way.serve
-    found = {}
-    for callers in job.callers:
-        path = serve(network(job, way), file, callers)
-        xs = [torch.randn(1, *cfg.input_size) for _ in range(callers)]
-        found[str(callers)] = answers_a_second([partial(path, x) for x in xs], job.seconds)
-        if hasattr(path, 'close'):
-            path.close()
-    return {'images a second': found}
+    callers, = job.load
+    path = serve(network(job, way), file, callers)
+    threads = [partial(path, torch.randn(1, *cfg.input_size)) for _ in range(callers)]
+    yield {}
+    with ThreadPoolExecutor(callers) as pool:  # the same threads in each turn, as in a service
+        while True:
+            yield {'values': {str(callers): [answers_a_second(threads, job.seconds, pool)]}, 'once': {}}
 
 
 def peak_memory() -> float:
@@ -158,15 +241,15 @@ def peak_memory() -> float:
 TASKS = {'make': make, 'measure': measure, 'serve': serve}
 
 
-def _summary(rounds: Dict[Key, List[Dict[str, Any]]], what: str) -> Dict[str, Any]:
+def _summary(rounds: Found, what: str) -> Dict[str, Any]:
     """Medians over the rounds, how far the rounds are apart, and which paths were apart too far."""
     result: Dict[str, Any] = {what: {}, 'spread': {}, 'busy': []}
     for (precision, name), found in rounds.items():
-        values = {n: [one[what][n] for one in found] for n in found[0][what]}
+        values = {n: [one['values'][n] for one in found] for n in found[0]['values']}
         apart = {n: max(v) / min(v) - 1 for n, v in values.items()}
         result[what].setdefault(precision, {})[name] = {n: statistics.median(v) for n, v in values.items()}
         result['spread'].setdefault(precision, {})[name] = apart
-        if others := {key: statistics.median(one[key] for one in found) for key in found[0] if key != what}:
+        if others := {key: statistics.median(one['once'][key] for one in found) for key in found[0]['once']}:
             result.setdefault('once', {}).setdefault(precision, {})[name] = others
         if max(apart.values()) > APART:
             result['busy'].append(f'{precision} {name}: {max(apart.values()):.0%}')

@@ -95,14 +95,14 @@ def throughput_tables(part: Dict[str, Any]) -> List[str]:
 
 
 def once_table(once: Dict[str, Dict[str, Dict[str, float]]]) -> List[str]:
-    """What each path takes beside time: to load and to give the first answer, memory at most, its file or files."""
+    """What each path takes beside time: to load and for the first answer, memory at most, its file or files, checks."""
     if not once:
         return []
     heads = list(next(iter(next(iter(once.values())).values())))
     lines = [f'| path | {" | ".join(heads)} |', '| --- |' + ' ---: |' * len(heads)]
     for precision, named in once.items():
         for name, row in named.items():
-            cells = [f'{row[head]:.1f}' if row[head] else '' for head in heads]
+            cells = [f'{row[head]:.{1 + (head == "checks %")}f}' if row[head] else '' for head in heads]
             lines.append(f'| {precision} {name} | {" | ".join(cells)} |')
     return [*lines, '']
 

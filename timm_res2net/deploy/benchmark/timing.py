@@ -19,19 +19,23 @@ def once(path: Callable[[], Any], device: str = 'cpu') -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def steady(path: Callable[[], Any], seconds: float, least: int = 5) -> float:
-    """Median milliseconds over `seconds` and at least `least` calls, after two that do not count."""
-    for _ in range(2):
-        once(path)
+def calls(path: Callable[[], Any], seconds: float) -> List[float]:
+    """Milliseconds of each of the calls in `seconds`, one at least, after one to warm caches and threads up."""
+    once(path)
     times: List[float] = []
-    end = time.time() + seconds
-    while time.time() < end or len(times) < least:
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
         times.append(once(path))
-    return statistics.median(times)
+    return times
 
 
-def answers_a_second(callers: Sequence[Callable[[], Any]], seconds: float, least: int = 5) -> float:
-    """Of several threads together, each of which calls again and again, after two calls each that do not count.
+def answers_a_second(
+        callers: Sequence[Callable[[], Any]],
+        seconds: float,
+        pool: ThreadPoolExecutor,
+        least: int = 5,
+) -> float:
+    """Of several threads of `pool` together, which call again and again, after a call each that does not count.
 
     Each goes on for `seconds` and at least `least` calls, and counts its own speed while all of them are calling.
     """
@@ -39,16 +43,14 @@ def answers_a_second(callers: Sequence[Callable[[], Any]], seconds: float, least
     speeds: List[float] = []
 
     def call(path: Callable[[], Any]) -> None:
-        for _ in range(2):
-            path()
+        path()
         start.wait()
         begin, count = time.perf_counter(), 0
         while time.perf_counter() < begin + seconds or count < least:
             path()
             count += 1
         speeds.append(count / (time.perf_counter() - begin))
-    with ThreadPoolExecutor(len(callers)) as pool:
-        list(pool.map(call, callers))
+    list(pool.map(call, callers))
     return sum(speeds)
 
 
