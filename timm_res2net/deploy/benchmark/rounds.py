@@ -1,7 +1,7 @@
 """Inference on a CPU as users have it: each file made, and each path measured, by a process that does nothing else.
 
-In a round the processes of all paths of a precision are there and wait for their turns. Turns are short, so that who else
-uses the machine for some seconds disturbs all paths alike. If he does for longer, the rounds show it, each with new
+In a round the processes of all paths of a precision are there and wait for their turns. Turns are short, so that who
+else uses the machine for seconds disturbs all paths alike. If he does for longer, the rounds show it, each with new
 processes: the same path comes out apart from one to the next.
 """
 import argparse
