@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import timm
 import torch
@@ -136,7 +136,7 @@ class Child:
             'batch': args.batch, 'load': load, 'seconds': min(args.seconds, TURN[task]), 'threads': args.threads}
 
     def __enter__(self) -> 'Child':
-        self.errors: Any = tempfile.TemporaryFile('w+')
+        self.errors: IO[str] = tempfile.TemporaryFile('w+')
         self.process: Any = subprocess.Popen(
             [sys.executable, '-c', MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
             env=environment())
