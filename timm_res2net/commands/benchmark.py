@@ -5,8 +5,8 @@ measured, by a process of its own that does nothing else, in rounds and short tu
 and to the first answer, memory and size of the file, and images a second of several callers at once. Medians are given
 as ratios, since timings of different runs say nothing. Where a path comes out apart by more than 10% between rounds,
 the machine is busy and the figures are no good: that is said. Engines that are not installed are skipped and named (all
-of them: extra `deploy`, the plot: extra `figures`). Weights are random, which does not change times. Tables and plot go
-to benchmark_DEVICE.{md,json,png} of a folder.
+of them: extra `deploy`, the plot: extra `figures`). Weights are random, which does not change times. Up to seven
+processes are there at a time, 6 GB with Res2Net-50. Tables and plot go to benchmark_DEVICE.{md,json,png} of a folder.
 
 Exit code 0: measured. 1: measured on a busy machine.
 

@@ -1,8 +1,8 @@
 """Inference on a CPU as users have it: each file made, and each path measured, by a process that does nothing else.
 
-In a round the processes of all paths of a precision are there and wait for their turns. Turns are short, so that who
-else uses the machine for seconds disturbs all paths alike. If he does for longer, the rounds show it, each with new
-processes: the same path comes out apart from one to the next.
+In a round the processes of several paths are there and wait for their turns. These are short, so that who else uses the
+machine for seconds disturbs all paths alike. If he does for longer, the rounds show it, each with new processes: the
+same path comes out apart from one to the next.
 """
 import argparse
 import json
@@ -17,6 +17,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -31,6 +32,7 @@ from .timing import answers_a_second, calls, once
 APART = 0.1  # of a path's fastest round; beyond it the machine was busy and the figures are no good
 TURN = {'make': 0, 'measure': 0.3, 'serve': 1}  # seconds
 MAIN = f'from {__name__} import work; work()'
+HELD = 7  # processes at a time, of Res2Net-50 in 6 GB
 Key = Tuple[str, str]  # precision, name
 Found = Dict[Key, List[Dict[str, Any]]]  # of each path, what its process found in each round
 
@@ -70,13 +72,13 @@ def _rounds(
         file = file_of(args.files, key, args.batch)
         if not file or file.exists() or _make(args, key, skipped):
             rounds[key] = [{'values': {}, 'once': {}} for _ in range(args.rounds)]
-    for n in range(args.rounds):
-        for precision in args.precision:
-            for load in loads:
-                keys = [k for k in rounds if k[0] == precision and ' '.join(k) not in skipped]
-                for key, found in _round(args, task, keys, load, skipped, f'round {n + 1} of {args.rounds}').items():
-                    for what in found:
-                        rounds[key][n][what].update(found[what])
+    for n, precision, load in product(range(args.rounds), args.precision, loads):
+        keys = [key for key in rounds if key[0] == precision and ' '.join(key) not in skipped]
+        for together in (keys[i:i + HELD] for i in range(0, len(keys), HELD)):
+            words = f'round {n + 1} of {args.rounds}'
+            for key, found in _round(args, task, together, load, skipped, words).items():
+                for what in found:
+                    rounds[key][n][what].update(found[what])
     whole = {key: found for key, found in rounds.items() if ' '.join(key) not in skipped}
     if not whole:
         raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
