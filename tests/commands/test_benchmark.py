@@ -12,7 +12,7 @@ from run_command import command, here
 
 from timm_res2net import deploy
 from timm_res2net.commands import benchmark as module
-from timm_res2net.deploy.benchmark import parts, rounds, tables, timing
+from timm_res2net.deploy.benchmark import machine, parts, rounds, tables, timing
 
 
 def benchmark(*args, cwd, **env):
@@ -89,7 +89,7 @@ def test_creation(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not parts.has_bf16('cpu'), reason='takes more than ten minutes on a CPU without AVX-512')
+@pytest.mark.skipif(not machine.has_bf16('cpu'), reason='takes more than ten minutes on a CPU without AVX-512')
 def test_training_and_growth(tmp_path):
     result, text = benchmark('--parts', 'training', 'growth', cwd=tmp_path)
     rows = result['training']['rows']
@@ -127,7 +127,6 @@ def test_a_batch_that_a_path_could_not_do_leaves_its_cell_empty(tmp_path):
     assert (tmp_path / 'plot.png').stat().st_size > 1000
 
 
-@pytest.mark.slow
 def test_nothing_that_can_be_built(tmp_path):
     done = command('benchmark', '--parts', 'inference', '--paths', 'nothing', cwd=tmp_path)
     assert done.returncode == 1 and '--paths nothing' in done.stderr and 'Traceback' not in done.stderr

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from ...version import __version__
 from ..packing import prepack
 from .cuda import inference_cuda
-from .machine import processor
+from .machine import has_bf16, processor
 from .paths import BASELINE, channels_last
 from .rounds import inference_cpu, throughput_cpu
 from .timing import interleave
@@ -47,11 +47,6 @@ def peak_memory(name: str, device: str, batch: int, amp: bool) -> float:
         f"print(torch.cuda.max_memory_allocated() / 1e6 if {device!r} == 'cuda' else "
         "int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read()).group(1)) / 1e3)")
     return float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
-
-
-def has_bf16(device: str) -> bool:
-    """Whether a device computes in bfloat16; a CPU without takes ten times as long as in float32."""
-    return device != 'cpu' or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def training(args: argparse.Namespace) -> Dict[str, Any]:

@@ -26,6 +26,7 @@ import torch
 
 from ..deployed import Deployed
 from ..workers import environment
+from .machine import has_bf16
 from .paths import Way, model_of, ways
 from .timing import answers_a_second, calls, once
 
@@ -65,14 +66,15 @@ def _rounds(
         loads: Batch sizes or numbers of callers; those of a list are measured by the same process.
     """
     skipped: Dict[str, str] = {}
-    chosen = [(p, name) for p, named in ways(args.batch).items() if p in args.precision
+    precisions = args.precision or [p for p in ways(args.batch) if p != 'bf16' or has_bf16('cpu')]
+    chosen = [(p, name) for p, named in ways(args.batch).items() if p in precisions
               for name, way in named.items() if wanted(way) and re.search(args.paths or '', name)]
     rounds: Found = {}
     for key in chosen:
         file = file_of(args.files, key, args.batch)
         if not file or file.exists() or _make(args, key, skipped):
             rounds[key] = [{'values': {}, 'once': {}} for _ in range(args.rounds)]
-    for n, precision, load in product(range(args.rounds), args.precision, loads):
+    for n, precision, load in product(range(args.rounds), precisions, loads):
         keys = [key for key in rounds if key[0] == precision and ' '.join(key) not in skipped]
         for together in (keys[i:i + HELD] for i in range(0, len(keys), HELD)):
             words = f'round {n + 1} of {args.rounds}'
