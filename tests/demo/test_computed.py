@@ -176,7 +176,7 @@ def test_figures_are_sound_and_have_words(shipped, photo):
     figures = [
         map_figure('<m>', shown, 'a & b', '<rocket>', heat(shipped, photo, 1)),
         map_figure('m', shown, 'p', 'rocket', torch.zeros(8, 8)),
-        group_figures(shown, group_maps(shipped, photo, 'layer2.1', 64), seen, 'mean'),
+        group_figures(group_maps(shipped, photo, 'layer2.1', 64), seen, 'mean'),
         windows_figure(shown, 64, at, seen, 'layer2.1'), depth_figure(shown, 64, at, found, 'layer2.1'),
         numbers_table([('<m>', numbers(shipped, 0.05))] * 2), heading('<m>', 'a & b', wrong=True)]
     for figure in figures:

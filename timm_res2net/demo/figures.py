@@ -63,10 +63,12 @@ def _scale() -> str:
     return '<span class="scale" role="img" aria-label="from dark, nothing, to bright, the most"></span>'
 
 
-def group_figures(photo: np.ndarray, maps: Sequence[torch.Tensor], seen: Sequence[Seen], what: str) -> str:
+def group_figures(maps: Sequence[torch.Tensor], seen: Sequence[Seen], what: str) -> str:
     """A card a group: its activation, its effective field, its numbers.
 
     Args:
+        maps: (h, w) each.
+        seen: What the unit at the chosen pixel sees.
         what: The activations in words, 'mean of the channels' or 'channel 3'.
     """
     cards = []
