@@ -14,7 +14,7 @@ from huggingface_hub import hf_hub_download
 
 NAMES = ['ant', 'bee', 'cat']
 WRITTEN = []  # files of weights, by this process
-sys.addaudithook(lambda event, args: WRITTEN.append(args[0]) if event == 'open' and args[1] == 'wb' and str(
+sys.addaudithook(lambda event, args: WRITTEN.append(args[0]) if event == 'open' and args[1] == 'w' and str(
     args[0]).endswith('model.safetensors') else None)
 
 
