@@ -13,6 +13,7 @@ from run_command import command, here
 import timm_res2net
 from timm_res2net import deploy
 from timm_res2net.commands.models import class_names, load_model
+from timm_res2net.model import images
 
 classify = functools.partial(here, 'classify')
 
@@ -115,7 +116,8 @@ def test_one_photograph_has_one_answer_however_it_is_stored(tmp_path):
 
 
 @pytest.mark.parametrize('pixels_in', [False, True])
-def test_an_exported_file_says_what_its_model_says(pixels_in, tmp_path):
+def test_an_exported_file_says_what_its_model_says(pixels_in, tmp_path, monkeypatch):
+    """And each picture is converted once."""
     model = timm.create_model('test_res2net_custom', num_classes=6).eval()
     timm_res2net.save_folder(model, tmp_path / 'model')
     Image.effect_noise((90, 70), 60).convert('RGB').save(tmp_path / 'a.png')
@@ -124,7 +126,10 @@ def test_an_exported_file_says_what_its_model_says(pixels_in, tmp_path):
     names.write_text(json.dumps([f'n{i}' for i in range(6)]))
     run = functools.partial(classify, tmp_path / 'a.png', '--json', '--topk', 9, '--model')
     expected = predictions(run(f'local-dir:{tmp_path}/model'))
+    converted, plain = [], images._plain
+    monkeypatch.setattr(images, '_plain', lambda image, mode: converted.append(mode) or plain(image, mode))
     done = run(tmp_path / 'm.pt2', '--class-names', names)
+    assert converted == ['RGB']
     assert predictions(done) == pytest.approx(expected, abs=1e-4)
     assert '"n3"' in done.stdout
 

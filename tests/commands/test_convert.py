@@ -104,7 +104,7 @@ def names(folder):
 def test_class_names_come_from_a_file_or_from_the_training_folder(trained):
     done = convert(trained, trained / 'out')
     assert done.returncode == 0 and names(trained / 'out') == ['ant', 'bee', 'cat']
-    assert done.stderr == f'Class names are the folders of {trained / "data"}, where it was trained.\n'
+    assert done.stderr == f'class names are the folders of {trained / "data"}, where it was trained\n'
     (trained / 'names.txt').write_text('x\ny\nz\n')
     done = convert(trained, trained / 'given', '--class-names', trained / 'names.txt')
     assert (done.returncode, done.stderr, names(trained / 'given')) == (0, '', ['x', 'y', 'z'])

@@ -1,6 +1,7 @@
 """What the page shows of a model: equal to what the commands say, for every form of block that there is."""
 import json
 import re
+import socket
 import threading
 import xml.etree.ElementTree as ElementTree
 
@@ -26,6 +27,7 @@ from timm_res2net.demo.figures import (
 )
 from timm_res2net.demo.numbers import numbers, rows
 from timm_res2net.demo.photo import BUNDLED, Photo
+from timm_res2net.demo.serving import serve
 from timm_res2net.demo.subject import Shelf, Subject
 from timm_res2net.demo.windows import windows
 from timm_res2net.deploy.preprocessing import data_config, normalise
@@ -78,7 +80,7 @@ def test_numbers_are_those_of_list_and_receptive_field(shipped):
     facts = numbers(shipped, 0.05)
     listed, = json.loads(here('list', SHIPPED, '--json').stdout)
     assert facts['parameters'] == listed['parameters'] and round(facts['macs'] / 1e9, 2) == listed['gmacs']
-    assert rows(facts)[:2] == [f'{listed["parameters"]:,}', f'{listed["gmacs"]:.2f} G']
+    assert list(rows(facts).values())[:2] == [f'{listed["parameters"]:,}', f'{listed["gmacs"]:.2f} G']
     seen = json.loads(here('receptive-field', SHIPPED, '--json').stdout)[SHIPPED]['layers'][-1]
     assert (facts['receptive_field'], facts['smallest']) == (seen['largest'], seen['smallest'])
     assert facts['eager'] > 0 and facts['prepacked'] > 0
@@ -87,7 +89,7 @@ def test_numbers_are_those_of_list_and_receptive_field(shipped):
 
 def test_numbers_of_a_model_that_is_not_ours():
     facts = numbers(Subject('resnet18', timm.create_model('resnet18', num_classes=3).eval(), list('abc')), 0.05)
-    assert facts['prepacked'] is None and rows(facts)[-3:] == ['-', '-', '-']
+    assert facts['prepacked'] is None and list(rows(facts).values())[-3:] == ['-', '-', '-']
     assert facts['parameters'] == sum(p.numel() for p in timm.create_model('resnet18', num_classes=3).parameters())
 
 
@@ -176,7 +178,7 @@ def test_figures_are_sound_and_have_words(shipped, photo):
     figures = [
         map_figure('<m>', shown, 'a & b', '<rocket>', heat(shipped, photo, 1)),
         map_figure('m', shown, 'p', 'rocket', torch.zeros(8, 8)),
-        group_figures(shown, group_maps(shipped, photo, 'layer2.1', 64), seen, 'mean'),
+        group_figures(group_maps(shipped, photo, 'layer2.1', 64), seen, 'mean'),
         windows_figure(shown, 64, at, seen, 'layer2.1'), depth_figure(shown, 64, at, found, 'layer2.1'),
         numbers_table([('<m>', numbers(shipped, 0.05))] * 2), heading('<m>', 'a & b', wrong=True)]
     for figure in figures:
@@ -233,3 +235,14 @@ def test_random_weights_are_told_and_names_are_offered():
     assert load(SHIPPED)[2] == ''
     assert choices(['mine'], free=False) == ['mine', SHIPPED]
     assert 'resnet50_custom.a1_in1k' in choices(['mine'], free=True)
+
+
+def test_where_nobody_can_listen():
+    shelf = Shelf(lambda name: pytest.fail('a model was loaded'))
+    with socket.create_server(('127.0.0.1', 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(ValueError, match=f'port={port} cannot be listened on .*: choose another port'):
+            serve(shelf, [], [], free=False, port=port)
+    for host in ('203.0.113.1', 'nowhere.invalid'):
+        with pytest.raises(ValueError, match=f'host={host} is no address of this machine'):
+            serve(shelf, [], [], free=False, host=host, port=port)

@@ -397,7 +397,7 @@ def by_hand(change):
 @pytest.mark.parametrize('change, match', [
     (lambda m: m.layer3[0].train(), r'The model, its layer3\.0\.bn1 is in training mode'),
     (lambda m: setattr(m, 'fc', nn.Sequential(nn.Dropout(), m.fc)), r'The model, its fc\.0 is in training mode'),
-    (lambda m: m.to('meta'), 'on the device meta'),
+    (lambda m: m.to('meta'), 'no values on the meta device'),
     (lambda m: setattr(m, 'fc', nn.Linear(m.num_features, 5)), r'shape \(None, 5\) and has num_classes=8'),
     (lambda m: setattr(m, 'fc', nn.Identity()), r'\) and has num_classes=8: set model.num_classes to what it gives'),
     (lambda m: m.layer2[0].conv1.weight.data.fill_(torch.nan), 'model itself gives NaN or inf for 4 of 4 check images'),

@@ -3,6 +3,7 @@ import contextlib
 import io
 import json
 import logging
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from hub_client import assert_equal, main, make, pull
 from huggingface_hub import hf_hub_download
 
 NAMES = ['ant', 'bee', 'cat']
+WRITTEN = []  # files of weights, by this process
+sys.addaudithook(lambda event, args: WRITTEN.append(args[0]) if event == 'open' and args[1] == 'w' and str(
+    args[0]).endswith('model.safetensors') else None)
 
 
 def pushed(model, repo, **content):
-    """Push; the config.json that is there then, its card's license, and what was said."""
+    """Push; the config.json that is there then, its card's license, what was said, how often weights were written."""
     from timm_res2net import push_to_hub
+    WRITTEN.clear()
     log, handler = io.StringIO(), None
     with contextlib.ExitStack() as stack:
         handler = logging.StreamHandler(log)
@@ -27,7 +32,7 @@ def pushed(model, repo, **content):
     card = Path(hf_hub_download(repo, 'README.md')).read_text(encoding='utf-8')
     license = next(line for line in card.splitlines() if line.startswith('license: '))
     return {'names': config.get('label_names'), 'cfg': config['pretrained_cfg'], 'license': license[9:],
-            'said': log.getvalue(), 'architecture': config['architecture']}
+            'said': log.getvalue(), 'written': len(WRITTEN), 'architecture': config['architecture']}
 
 
 def names():
@@ -53,6 +58,7 @@ def licenses():
     with torch.no_grad():
         published.train()(torch.rand(2, 3, 32, 32))
     results['trained'] = pushed(published, 'alice/trained')
+    results['named'] = pushed(published, 'alice/published')
     results['given'] = pushed(published, 'alice/given', license='mit')
     return results
 

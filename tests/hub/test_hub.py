@@ -98,7 +98,7 @@ LOCAL = {
     'data': r"ValueError: data_config\['bogus'\] is not a setting of timm",
     'name': 'TypeError: licence= is unknown, a push takes label_names, .* license, ',
     'pr': "ValueError: revision='next': a pull request is opened against main",
-    'meta': r'ValueError: The model has no values on the meta device \(conv1\.0\.weight\): load its weights first',
+    'meta': r'ValueError: the model has no values on the meta device \(conv1\.0\.weight\): build it outside',
     'set': 'TypeError: label_names must be a list, or a dictionary by index, not a set',
     'tags': r"TypeError: tags=\{'a'\} must be text or a list of texts",
     'tag': 'TypeError: tags=7 must be text',
@@ -201,11 +201,11 @@ def test_script(alice):
     script = result(alice, 'script')
     front = front_matter(script['card'])
     assert front['model-index'][0]['results'][0]['metrics'][0]['value'] == 62.5
-    assert script['bare'] == 'error: The checkpoint does not tell its architecture, add --model.'
+    assert script['bare'] == 'error: the checkpoint does not tell its architecture, add --model'
     assert re.match('error: .*code.pth is not a checkpoint that can be read safely', script['code'])
-    assert script['ema'].startswith('error: The checkpoint has no averaged weights')
-    assert script['misfit'].startswith('error: The checkpoint does not fit test_res2net_custom')
-    assert re.match('error: There is no .*none.pth', script['missing'])
+    assert script['ema'].startswith('error: the checkpoint has no averaged weights')
+    assert script['misfit'].startswith('error: the checkpoint does not fit test_res2net_custom')
+    assert re.match('error: there is no .*none.pth', script['missing'])
 
 
 PUSH_STEPS = (

@@ -20,6 +20,7 @@ def test_names_that_the_repository_has_are_kept(results):
     assert names['five']['said'] == 'alice/names: its class names are not those of 5 classes, they go.\n'
     assert names['copied']['names'] == ['ant', 'bee', 'cat']
     assert names['reset']['names'] is None
+    assert {push['written'] for push in names.values()} == {1}
 
 
 def test_weights_of_ones_own_have_no_license_of_others(results):
@@ -31,6 +32,7 @@ def test_weights_of_ones_own_have_no_license_of_others(results):
         assert 'tag' not in licenses[kind]['cfg'] and licenses[kind]['names'] is None
         said = licenses[kind]['said']
         assert 'started from res2net23_32w_4s_cifar_custom.cifar100, which is under apache-2.0' in said
+    assert len(licenses['named']['names']) == 100 and licenses['named']['said'].count('started from') == 1
     assert licenses['given']['license'] == 'mit' and licenses['given']['said'] == ''
 
 
@@ -44,7 +46,7 @@ def test_the_command_finds_names_and_says_where(results):
     pushes = results['pushes']
     assert pushes['found']['names'] == ['ant', 'bee', 'cat']
     assert pushes['found']['out'].startswith('http') and pushes['found']['out'].count('\n') == 1
-    assert 'Class names are the folders of ' in pushes['found']['said']
+    assert 'class names are the folders of ' in pushes['found']['said']
     assert 'trained from res2net23_32w_4s_cifar_custom.cifar100, which is under apache-2.0' in pushes['found']['said']
     assert pushes['found']['cfg']['license'] == 'unknown' and 'tag' not in pushes['found']['cfg']
     assert pushes['moved']['names'] is None and 'is not here, so there are no class names' in pushes['moved']['said']

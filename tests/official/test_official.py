@@ -376,7 +376,7 @@ def test_classes_are_asked_for_where_they_are():
         assert {n for n in module.__all__ if n.startswith('res2ne')} <= set(official.__all__)
 
 
-def test_wrong_arguments_are_named():
+def test_wrong_arguments_are_named(tmp_path):
     with pytest.raises(TypeError, match="res2net50_v1b got an unknown argument dilation=2.*'res2net50d_custom'"):
         official.res2net50_v1b(dilation=2)
     with pytest.raises(TypeError, match='layers=5 must be a sequence'):
@@ -385,6 +385,8 @@ def test_wrong_arguments_are_named():
         res2net.Res2Net(res2net.Bottle2neck, [3, 4])
     with pytest.raises(TypeError, match='block=.* has no expansion'):
         res2net.Res2Net(nn.Conv2d, LAYERS)
+    with pytest.raises(ValueError, match=r"no values on the meta device \(conv1\.weight\): .* model\.to_empty\("):
+        timm_res2net.save_folder(official.res2net50().to('meta'), tmp_path / 'folder')
     with pytest.raises(TypeError, match='num_classes'):
         official.res2net50(num_classes='7')
 

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     given = read_class_names(args.class_names)
     try:
         model = load_model(args.model, exported=True)
-        transform, mode = input_of(model)
+        to_input = input_of(model)
     except Exception as error:  # whatever timm, the Hub or a checkpoint says, in one line
         raise Refusal(f'cannot load {args.model}: {error}') from error
     if not count_classes(model):
@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
     results: List[Dict[str, Any]] = []
     failures: List[Dict[str, str]] = []
-    for name, image in read_each(images, failures, lines=not args.json, mode=mode):
+    for name, x in read_each(images, failures, to_input, lines=not args.json):
         with torch.inference_mode():
-            outputs = model(transform(image).unsqueeze(0))
+            outputs = model(x.unsqueeze(0))
         probabilities, indices = outputs.softmax(-1)[0].topk(min(args.topk, len(names)))
         predictions = [{'class': names[i], 'index': i, 'probability': p}
                        for i, p in zip(indices.tolist(), probabilities.tolist(), strict=True)]

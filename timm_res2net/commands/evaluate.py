@@ -101,19 +101,19 @@ def check_classes(num_classes: int, names: Optional[Sequence[str]], found: Seque
 class Pictures:
     """Images of a folder as (input, class, ''), or (zeros, -1, why) for one that cannot be read."""
 
-    def __init__(self, samples: Sequence[Any], transform: Any, mode: str) -> None:
+    def __init__(self, samples: Sequence[Any], to_input: Any) -> None:
         from PIL import Image
-        self.samples, self.transform, self.mode = samples, transform, mode
-        self.empty = transform(Image.new(mode, (8, 8))) * 0
+        self.samples, self.to_input = samples, to_input
+        self.empty = to_input(Image.new('L', (8, 8))) * 0
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Any:
-        from ..model.images import ImageError, read_image
+        from ..model.images import ImageError
         path, target = self.samples[index]
         try:
-            return self.transform(read_image(path, self.mode)), target, ''
+            return self.to_input(path), target, ''
         except ImageError as error:
             return self.empty, -1, str(error)
 
@@ -135,13 +135,13 @@ def evaluate(
     from ..model.data_cfg import class_names
     from ..model.images import SUFFIXES
     from .models import count_classes, input_of
-    transform, mode = input_of(model)
+    to_input = input_of(model)
     reader = ReaderImageFolder(str(data / split), input_key=';'.join(SUFFIXES))  # class order as in timm's train.py
     found = sorted(reader.class_to_idx, key=reader.class_to_idx.__getitem__)
     classes = count_classes(model)
     check_classes(
         classes, model.labels if isinstance(model, deploy.Deployed) else class_names(model), found, data / split)
-    pictures: Any = Pictures(reader.samples, transform, mode)
+    pictures: Any = Pictures(reader.samples, to_input)
     loader = DataLoader(pictures, batch_size, num_workers=workers)
     correct, images = torch.zeros(2), 0
     failures: List[Dict[str, str]] = []

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         raise Refusal(f'--image-size {args.image_size} must be at least 1')
     images = gather(args.images)
     from ..insight import find_layer
+    from ..model.images import read_image
     from .models import class_names, load_model
     models = {name: load_model(name) for name in args.models}
     targets = {}
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     failures: List[Dict[str, str]] = []
     rows: List[Dict[str, Any]] = []
-    for name, image in read_each(images, failures, lines=not args.json):
+    for name, image in read_each(images, failures, read_image, lines=not args.json):
         rows.append(_row(name, image, models, targets, args))
         for answer in () if args.json else rows[-1]['answers']:
             print(f'{name}: {answer["model"]}: {answer["class"]} {answer["probability"]:.1%}')

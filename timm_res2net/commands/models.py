@@ -4,12 +4,12 @@ import difflib
 import json
 import re
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 import timm
 import torch
-from PIL import Image
 from timm.data import ImageNetInfo, create_transform
 from timm.models import is_model_pretrained
 
@@ -17,6 +17,7 @@ from .. import deploy
 from ..deploy.preprocessing import data_config, image_mode
 from ..hub.errors import HubError, hub_errors
 from ..model import data_cfg
+from ..model.images import Source, read_image
 from ..weights import CheckpointError, load_checkpoint
 from ..weights.words import printable
 from .checks import NAMES
@@ -173,17 +174,22 @@ def name_classes(model: Any, names: Optional[List[str]]) -> None:
         model.pretrained_cfg.update(label_names=names, label_descriptions=None)
 
 
-def input_of(model: Any) -> Tuple[Callable[[Image.Image], torch.Tensor], str]:
-    """What makes the input of a network or an exported file of a picture, and PIL's mode of the picture.
+def input_of(model: Any) -> Callable[[Source], torch.Tensor]:
+    """What makes the input of a network or an exported file of a picture, without the batch.
+
+    It raises an ImageError for one that cannot be read.
 
     Raises:
         ValueError: It takes other channels than pictures have.
     """
     if isinstance(model, deploy.Deployed):
-        return model.transform, image_mode(model.metadata['data_config'])
+        return model.transform
     config = data_config(model)
-    mode = image_mode(config)
-    return create_transform(**config), mode
+    return partial(_input, image_mode(config), create_transform(**config))
+
+
+def _input(mode: str, transform: Callable[[Any], torch.Tensor], picture: Source) -> torch.Tensor:
+    return transform(read_image(picture, mode))
 
 
 def key_values(pairs: List[str]) -> Dict[str, Any]:

@@ -1,14 +1,13 @@
 """The pictures that a command is given, found and read: one that cannot be read is named, and the others are taken."""
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Tuple, TypeVar
 
 from .command_line import Refusal, progress, warn
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from ..model.images import Source
+T = TypeVar('T')
 
 
 def gather(paths: List[str]) -> List[Tuple[str, 'Source']]:
@@ -44,21 +43,21 @@ def _listed(paths: List[str], empty: List[str]) -> Iterator[Tuple[str, 'Source']
 def read_each(
         images: List[Tuple[str, 'Source']],
         failures: List[Dict[str, str]],
+        read: Callable[['Source'], T],
         lines: bool,
-        mode: str = 'RGB',
-) -> Iterator[Tuple[str, 'Image.Image']]:
-    """(name, picture) of those that can be read; the others are named on stderr and added to `failures`.
+) -> Iterator[Tuple[str, T]]:
+    """(name, what `read` makes of it) of those that can be read; the others are told on stderr and go to `failures`.
 
     Args:
+        read: Raises an ImageError for those that cannot.
         lines: A line is printed of each: where a person watches, that is better than a bar on the same screen.
-        mode: PIL's mode of the pictures.
     """
-    from ..model.images import ImageError, read_image
+    from ..model.images import ImageError
     for name, source in images if lines and sys.stdout.isatty() else progress(images):
         try:
-            image = read_image(source, mode)
+            made = read(source)
         except ImageError as error:
             failures.append({'image': name, 'error': str(error)})
             warn(str(error))
         else:
-            yield name, image
+            yield name, made

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         warn(f'{model.pretrained_cfg["architecture"]}, {"averaged weights" if averaged else "weights"} of epoch '
              f'{training.get("epoch", "?")}, {model.model_args}')
         if training['averaged'] and not averaged:
-            warn('The checkpoint also has averaged weights, usually the better ones: --use-ema takes them.')
+            warn('the checkpoint also has averaged weights, usually the better ones: --use-ema takes them')
         warn_of_license(args.license, training)
     content: Dict[str, Any] = {
         'label_names': names,
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.dry_run is not None:
         write_dry(model, args.dry_run, args.repo_id, content)
-        print(f"Written to {args.dry_run}: timm.create_model('local-dir:{args.dry_run}', pretrained=True)")
+        print(f"written to {args.dry_run}: timm.create_model('local-dir:{args.dry_run}', pretrained=True)")
         return 0
     commit = push_to_hub(
         model, args.repo_id, private=args.private, revision=args.revision, create_pr=args.create_pr,
@@ -131,13 +131,13 @@ def read(path: Path, use_ema: bool) -> Any:
     from ..weights import CheckpointError
     from ..weights.reading import read_checkpoint
     if not path.exists():
-        raise Refusal(f'There is no {path}.')
+        raise Refusal(f'there is no {path}')
     try:
         checkpoint = read_checkpoint(path, use_ema)
     except CheckpointError as error:
         raise Refusal(f'{path} is not a checkpoint that can be read safely ({error})') from error
     if use_ema and 'ema' not in checkpoint.wrapper:
-        raise Refusal('The checkpoint has no averaged weights (no --model-ema in training), leave out --use-ema.')
+        raise Refusal('the checkpoint has no averaged weights (no --model-ema in training), leave out --use-ema')
     return checkpoint
 
 
@@ -160,7 +160,7 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
     args = checkpoint.training.get('args', {})
     told = name or checkpoint.architecture
     if not told:
-        raise Refusal('The checkpoint does not tell its architecture, add --model.')
+        raise Refusal('the checkpoint does not tell its architecture, add --model')
     if told.startswith('hf-hub:'):  # trained from there: its network and preprocessing, but own classes
         repo = told.removeprefix('hf-hub:')
         with hub_errors(repo), time_limit(repo, timeout):
@@ -180,7 +180,7 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
     try:
         return load_read(checkpoint, variant=name, **{k: v for k, v in kwargs.items() if v is not None})
     except CheckpointError as error:
-        raise Refusal(f'The checkpoint does not fit {told}: {one_line(error, 300)}') from error
+        raise Refusal(f'the checkpoint does not fit {told}: {one_line(error, 300)}') from error
 
 
 def class_names(args: argparse.Namespace, model: Any, training: Dict[str, Any]) -> Optional[List[str]]:
@@ -206,8 +206,8 @@ def warn_of_license(given: Optional[str], training: Dict[str, Any]) -> None:
     row = find_weights(str(args.get('model') or ''))
     if given or not args.get('pretrained') or row is None:
         return
-    warn(f'It was trained from {row.name}, which is under {row.license}. The card says license: unknown; '
-         '--license gives yours.')
+    warn(f'it was trained from {row.name}, which is under {row.license}: the card says license: unknown, '
+         '--license gives yours')
 
 
 def data_config(model: Any, args: Dict[str, Any]) -> Dict[str, Any]:

@@ -13,7 +13,7 @@ def folder_names(folder: Path, args: Mapping[str, Any]) -> List[str]:
     """
     from timm.utils import natural_key
     if args.get('class_map'):
-        raise Refusal('The training used --class-map, so folders do not tell the classes: use --class-names.')
+        raise Refusal('the training used --class-map, so folders do not tell the classes: use --class-names')
     if not folder.is_dir():
         raise Refusal(f'--data-dir {folder}: no such folder')
     for split in (args.get('train_split') or 'train', 'train'):
@@ -34,7 +34,7 @@ def names_of_training(training: Mapping[str, Any], num_classes: int) -> Optional
     if not where or not isinstance(where, str) or not known:
         return None
     if not Path(where).is_dir():
-        warn(f'The training folder {where} is not here, so there are no class names: --class-names gives them.')
+        warn(f'the training folder {where} is not here, so there are no class names: --class-names gives them')
         return None
     try:
         names = folder_names(Path(where), args)
@@ -42,7 +42,7 @@ def names_of_training(training: Mapping[str, Any], num_classes: int) -> Optional
         return None
     if len(names) != num_classes:
         warn(f'{where}, where it was trained, has folders of {len(names)} classes and the model has {num_classes}: '
-             'no class names are taken from there, --class-names gives them.')
+             'no class names are taken from there, --class-names gives them')
         return None
-    warn(f'Class names are the folders of {where}, where it was trained.')
+    warn(f'class names are the folders of {where}, where it was trained')
     return names

@@ -5,11 +5,8 @@ import torch
 
 from ..deploy.preprocessing import normalise
 from ..insight import class_activation_maps
-from ..insight.activation_maps import METHODS
 from .photo import Photo
 from .subject import COMPUTING, Subject
-
-__all__ = ['METHODS', 'Answer', 'answers', 'heat']
 
 
 class Answer(NamedTuple):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from .answer import Answer
 from .drawing import INFERNO, VIRIDIS, coloured, data_uri, group_colour, heat_over, hottest, image_tag, place, stretched
-from .numbers import TITLES, rows
+from .numbers import rows
 from .windows import Box, Seen
 
 SIDE = 448  # pixels of the pictures on the page
@@ -48,25 +48,20 @@ def bar_style(element: str, found: Sequence[Answer]) -> str:
 def map_figure(model: str, photo: np.ndarray, title: str, label: str, heat: torch.Tensor) -> str:
     """A class activation map over the photo, uint8 (N, N, 3)."""
     if heat.any():
-        words = f'{title} with the class activation map of {label} by {model}: it is hottest {_at(hottest(heat))}.'
+        words = f'{title} with the class activation map of {label} by {model}: it is hottest at the {hottest(heat)}.'
     else:
         words = f'{title}: nothing in it speaks for {label} in this layer of {model}, so its map is empty.'
     return (f'<figure class="map">{image_tag(data_uri(heat_over(photo, heat)), words)}'
-            f'<figcaption>where <b>{html.escape(label)}</b> is seen: {_scale()}</figcaption></figure>')
+            f'<figcaption>where <b>{html.escape(label)}</b> is seen: <span class="scale" role="img" '
+            'aria-label="from dark, nothing, to bright, the most"></span></figcaption></figure>')
 
 
-def _at(where: str) -> str:
-    return f'at the {where}'
-
-
-def _scale() -> str:
-    return '<span class="scale" role="img" aria-label="from dark, nothing, to bright, the most"></span>'
-
-
-def group_figures(photo: np.ndarray, maps: Sequence[torch.Tensor], seen: Sequence[Seen], what: str) -> str:
+def group_figures(maps: Sequence[torch.Tensor], seen: Sequence[Seen], what: str) -> str:
     """A card a group: its activation, its effective field, its numbers.
 
     Args:
+        maps: (h, w) each.
+        seen: What the unit at the chosen pixel sees.
         what: The activations in words, 'mean of the channels' or 'channel 3'.
     """
     cards = []
@@ -75,7 +70,7 @@ def group_figures(photo: np.ndarray, maps: Sequence[torch.Tensor], seen: Sequenc
         answer = image_tag(
             data_uri(coloured(stretched(activation), VIRIDIS), 192, sharp=True),
             f'Activation of y{one.group}, {what}, {activation.shape[0]} x {activation.shape[1]} cells: the largest '
-            f'{_at(hottest(activation))}.')
+            f'at the {hottest(activation)}.')
         field = image_tag(
             data_uri(coloured(gradient, INFERNO), 192),
             f'Effective field of y{one.group} around the chosen pixel: {effective(one)}.')
@@ -173,8 +168,8 @@ def numbers_table(named: Sequence[Tuple[str, Dict[str, Any]]]) -> str:
     head = ''.join(f'<th scope="col">{html.escape(name)}</th>' for name, _ in named)
     columns = [rows(facts) for _, facts in named]
     lines = ''.join(
-        f'<tr><th scope="row">{title}</th>{"".join(f"<td>{column[i]}</td>" for column in columns)}</tr>'
-        for i, title in enumerate(TITLES))
+        f'<tr><th scope="row">{title}</th>{"".join(f"<td>{column[title]}</td>" for column in columns)}</tr>'
+        for title in columns[0])
     threads = named[0][1]['threads']
     return (f'<table class="numbers"><caption>for one image of the model\'s own size; milliseconds are medians, '
             f'measured here on {threads} thread{"s" * (threads > 1)}</caption><thead><tr><td></td>{head}</tr></thead>'

@@ -1,5 +1,5 @@
 """The numbers of a model: what it costs, how fast it is here, how much it sees."""
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import torch
 
@@ -46,20 +46,20 @@ def _measured(subject: Subject, seconds: float) -> Dict[str, Any]:
     }
 
 
-def rows(facts: Dict[str, Any]) -> List[str]:
-    """The numbers as text, in the order of `TITLES`."""
+def rows(facts: Dict[str, Any]) -> Dict[str, str]:
+    """The numbers as text, under their titles."""
     def pixels(value: Any) -> str:
         return '-' if value is None else f'{value} pixels'
 
     def time(value: Any) -> str:
         return '-' if value is None else f'{value:.1f} ms'
 
-    return [
-        f'{facts["parameters"]:,}', f'{facts["macs"] / 1e9:.2f} G', f'{facts["size"]} x {facts["size"]}',
-        str(facts['classes']), time(facts['eager']), time(facts['prepacked']), pixels(facts['receptive_field']),
-        pixels(facts['smallest'])]
-
-
-TITLES = (
-    'Parameters', 'Multiply-accumulates (MACs)', 'Input, pixels', 'Classes', 'One image, eager',
-    'One image, prepacked', 'Receptive field of the last block', 'Smallest window of a path')
+    return {
+        'Parameters': f'{facts["parameters"]:,}',
+        'Multiply-accumulates (MACs)': f'{facts["macs"] / 1e9:.2f} G',
+        'Input, pixels': f'{facts["size"]} x {facts["size"]}',
+        'Classes': str(facts['classes']),
+        'One image, eager': time(facts['eager']),
+        'One image, prepacked': time(facts['prepacked']),
+        'Receptive field of the last block': pixels(facts['receptive_field']),
+        'Smallest window of a path': pixels(facts['smallest'])}

@@ -8,8 +8,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # before it is imported: nothing of a visit leaves this machine
 import gradio as gr  # noqa: E402
 
+from ..insight.activation_maps import METHODS  # noqa: E402
 from ..weights.words import one_line  # noqa: E402
-from .answer import METHODS  # noqa: E402
 from .figures import note, numbers_table, photo_buttons  # noqa: E402
 from .numbers import numbers  # noqa: E402
 from .photo import BUNDLED, Photo  # noqa: E402
@@ -96,7 +96,7 @@ def build(shelf: Shelf, names: Sequence[str], shown: Sequence[str], free: bool) 
 
 def _choice(number: int, names: Sequence[str], shown: Sequence[str], free: bool) -> gr.Dropdown:
     """Where a model is chosen."""
-    words = ', '.join(['a name, hf-hub:USER/REPO', 'a folder or a checkpoint file']) if free else 'one of these'
+    words = 'a name, hf-hub:USER/REPO, a folder or a checkpoint file' if free else 'one of these'
     first = number == 1
     return gr.Dropdown(
         [*([] if first else [('none', '')]), *names], value=shown[number - 1] if len(shown) >= number else '',

@@ -1,4 +1,5 @@
 """The page served: where it listens, what it may do, and that it leaves nothing behind."""
+import errno
 import os
 import signal
 import socket
@@ -74,14 +75,11 @@ def _check(host: Optional[str], port: Optional[int]) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or '127.0.0.1', port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise ValueError(f'host={host} is no address of this machine: leave it out for this machine alone') from error
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-        except OSError as error:
-            raise ValueError(
-                f'host={host} and port={port} cannot be listened on ({error.strerror}): choose another port'
-                if port else f'host={host} is no address of this machine: leave it out for this machine alone'
-            ) from error
+    except OSError as error:
+        foreign = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        raise ValueError(
+            f'host={host} is no address of this machine: leave it out for this machine alone' if foreign else
+            f'host={host} and port={port} cannot be listened on ({error.strerror}): choose another port') from error

@@ -200,7 +200,7 @@ class Side:
         facts = describe(subject, block)
         return (
             windows_figure(shown, size, at, seen, block),
-            group_figures(shown, maps, seen, f'channel {channel}' if channel else 'mean of the channels'),
+            group_figures(maps, seen, f'channel {channel}' if channel else 'mean of the channels'),
             f'<figure class="wide">{diagram(facts)}<figcaption>{describe_in_words(facts)}</figcaption></figure>')
 
     def _no_groups(self, name: str) -> str:

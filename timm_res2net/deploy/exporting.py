@@ -191,7 +191,7 @@ def check_target(
 
 def _check_model(model: nn.Module) -> None:
     check_inference(model)
-    check_weights(model)
+    check_weights(model.state_dict())
     if not hasattr(model, 'num_classes'):
         raise TypeError(
             f'{type(model).__name__} is no network of timm_res2net or timm with one output (features_only=True gives '

@@ -43,7 +43,7 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
     packed = fold(model)
-    check_weights(packed)
+    check_weights(packed.state_dict())
     packed = packed.to('cpu', dtype)
     packed = packed.to(memory_format=torch.channels_last).requires_grad_(False)
     blocks: List[Any] = [m for m in packed.modules() if type(m) in PACKED_BLOCKS]

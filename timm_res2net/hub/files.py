@@ -1,12 +1,12 @@
 """What `push_to_hub` pushes, as a folder: model.safetensors, config.json and the model card."""
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypedDict, Union
 
 from torch import nn
 
 from ..model.data_cfg import own_cfg
-from ..weights.saving import check_labels, describe, network_of, write_model
+from ..weights.saving import check_labels, describe, network_of, write_config, write_weights
 from .content_checks import check_content, texts
 from .model_card import make_card
 
@@ -56,23 +56,46 @@ def save_for_hub(model: nn.Module, folder: Union[str, Path], repo_id: str, **con
     Raises:
         TypeError, ValueError: The model or an argument cannot be saved, named in the message; nothing is written.
     """
-    for name in content:
-        if name not in Content.__annotations__:
-            raise TypeError(f'{name}= is unknown, a push takes {", ".join(Content.__annotations__)}.')
-    as_timm = content.get('as_timm', False)
-    network = network_of(model)
-    check_content(content, network.in_chans)
-    described = describe(network, as_timm)
-    labels = check_labels(network, content.get('label_names'), content.get('label_descriptions'))
-    _warn_of_license(network, content.get('license'))
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = write_model(network, folder, described, labels, content.get('license'), content.get('data_config'))
-    card = make_card(
-        repo_id, config, sum(p.numel() for p in network.parameters()), metrics=content.get('metrics'),
-        dataset=content.get('dataset'), tags=texts('tags', content.get('tags')),
-        description=content.get('description'), needs_import=not as_timm)
-    (folder / CARD).write_text(card, encoding='utf-8')
+    Described(model, content).write(Path(folder), repo_id)
+
+
+class Described:
+    """A model and what is told of it, checked, not written yet. `labels` are the label entries of its config.json."""
+
+    def __init__(self, model: nn.Module, content: Content) -> None:
+        """
+        Raises:
+            TypeError, ValueError: As `save_for_hub`.
+        """
+        for name in content:
+            if name not in Content.__annotations__:
+                raise TypeError(f'{name}= is unknown, a push takes {", ".join(Content.__annotations__)}.')
+        self.content = content
+        self.network = network_of(model)
+        check_content(content, self.network.in_chans)
+        self.architecture, self.arguments, self.state = describe(self.network, content.get('as_timm', False))
+        self.labels = check_labels(self.network, content.get('label_names'), content.get('label_descriptions'))
+        _warn_of_license(self.network, content.get('license'))
+
+    def write(self, folder: Path, repo_id: str) -> Dict[str, Any]:
+        """Write all of it and return the contents of config.json; arguments as of `save_for_hub`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self.write_texts(folder, repo_id)
+        write_weights(self.state, folder)
+        return config
+
+    def write_texts(self, folder: Path, repo_id: str) -> Dict[str, Any]:
+        """Write config.json and the model card into an existing folder, and return the contents of the former."""
+        content = self.content
+        config = write_config(
+            self.network, folder, self.architecture, self.arguments, self.labels, content.get('license'),
+            content.get('data_config'))
+        card = make_card(
+            repo_id, config, sum(p.numel() for p in self.network.parameters()), metrics=content.get('metrics'),
+            dataset=content.get('dataset'), tags=texts('tags', content.get('tags')),
+            description=content.get('description'), needs_import=not content.get('as_timm', False))
+        (folder / CARD).write_text(card, encoding='utf-8')
+        return config
 
 
 def _warn_of_license(model: Any, given: Optional[str]) -> None:
@@ -81,5 +104,5 @@ def _warn_of_license(model: Any, given: Optional[str]) -> None:
     license = origin.entries.get('license') if origin is not None and origin.is_left(model) else None
     if license not in (None, 'unknown') and not given and own_cfg(model).get('license') is None:
         _logger.warning(
-            f'The model started from {origin.name}, which is under {license}; what it has become has no license of its '
+            f'the model started from {origin.name}, which is under {license}; what it has become has no license of its '
             'own until license= is given, the card says unknown.')

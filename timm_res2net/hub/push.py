@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
 from torch import nn
@@ -14,7 +14,7 @@ from ..version import __version__
 from ..weights.saving import CONFIG
 from .client import LIBRARY, check_text, full_name
 from .errors import LOGIN, HubError, hub_errors
-from .files import CARD, Content, save_for_hub
+from .files import CARD, Content, Described
 from .model_card import MARKER
 from .time_limit import time_limit
 
@@ -66,12 +66,13 @@ def push_to_hub(
             repo_id, timeout):
         api = HfApi(token=token, **LIBRARY)
         name = full_name(api, repo_id)
-        save_for_hub(model, folder, name, **content)
+        described = Described(model, content)
+        config = described.write(Path(folder), name)
         _make_repository(api, name, revision, private)
-        kept = _names_to_keep(api, name, revision, folder)
-        if kept is not None:
-            content['label_names'] = kept
-            save_for_hub(model, folder, name, **content)
+        names = _names_to_keep(api, name, revision, config)
+        if names:
+            described.labels['label_names'] = names
+            described.write_texts(Path(folder), name)
         files = sorted(os.listdir(folder))
         if _is_edited(api, name, revision):
             files.remove(CARD)
@@ -96,30 +97,31 @@ def _make_repository(api: HfApi, name: str, revision: Optional[str], private: bo
         api.create_branch(name, branch=revision, exist_ok=True)
 
 
-def _names_to_keep(api: HfApi, name: str, revision: Optional[str], folder: str) -> Optional[List[str]]:
-    """The class names that the repository has, where the model that is to be pushed has none; says what it does."""
-    pushed = json.loads(Path(folder, CONFIG).read_text(encoding='utf-8'))
-    if not pushed['num_classes'] or pushed.get('label_names') or not api.file_exists(name, CONFIG, revision=revision):
-        return None
-    with TemporaryDirectory() as scratch:
-        path = Path(api.hf_hub_download(name, CONFIG, revision=revision, local_dir=scratch))
-        try:
-            there = json.loads(path.read_text(encoding='utf-8'))
-            names = there.get('label_names')
-            if names:
-                names = in_order(names, pushed['num_classes'])
-        except (AttributeError, RecursionError, TypeError, ValueError):  # of other classes, or written by hand
-            _logger.warning(f'{name}: its class names are not those of {pushed["num_classes"]} classes, they go.')
+def _names_to_keep(api: HfApi, name: str, revision: Optional[str], pushed: Dict[str, Any]) -> Optional[List[str]]:
+    """The class names that the repository has, where the config.json to be pushed has none; says what it does."""
+    num_classes = pushed['num_classes']
+    there = None if pushed.get('label_names') or not num_classes else _file_there(api, name, revision, CONFIG)
+    try:
+        names = json.loads(there or '{}').get('label_names')
+        if not names:
             return None
-    if names:
-        _logger.warning(f'{name}: the model has no class names, those that the repository has are kept.')
-    return names or None
+        names = in_order(names, num_classes)
+    except (AttributeError, RecursionError, TypeError, ValueError):  # of other classes, or written by hand
+        _logger.warning(f'{name}: its class names are not those of {num_classes} classes, they go.')
+        return None
+    _logger.warning(f'{name}: the model has no class names, those that the repository has are kept.')
+    return names
 
 
 def _is_edited(api: HfApi, name: str, revision: Optional[str]) -> bool:
     """Whether the repository has a model card that somebody wrote by hand."""
-    if not api.file_exists(name, CARD, revision=revision):
-        return False
+    card = _file_there(api, name, revision, CARD)
+    return card is not None and MARKER.encode() not in card
+
+
+def _file_there(api: HfApi, name: str, revision: Optional[str], file: str) -> Optional[bytes]:
+    """What a file of the repository holds, None where there is no such file."""
+    if not api.file_exists(name, file, revision=revision):
+        return None
     with TemporaryDirectory() as folder:
-        path = api.hf_hub_download(name, CARD, revision=revision, local_dir=folder)
-        return MARKER.encode() not in Path(path).read_bytes()
+        return Path(api.hf_hub_download(name, file, revision=revision, local_dir=folder)).read_bytes()

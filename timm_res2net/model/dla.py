@@ -1,6 +1,6 @@
 """Res2Net in Deep Layer Aggregation, on timm's DLA.
 
-Papers: Res2Net https://arxiv.org/abs/1904.01169 (table 2), Deep Layer Aggregation https://arxiv.org/abs/1707.06484.
+Papers: Res2Net https://arxiv.org/abs/1904.01169 (table 1), Deep Layer Aggregation https://arxiv.org/abs/1707.06484.
 """
 from dataclasses import dataclass
 from functools import partial
@@ -42,8 +42,8 @@ class Res2NetDlaArguments(NetworkArguments):
 class Res2NetDla(Network, DLA):
     """Res2Net in Deep Layer Aggregation: (B, in_chans, H, W) -> (B, num_classes), features at strides 1 to 32.
 
-    The paper's Res2Net-DLA-60 and Res2NeXt-DLA-60 (table 2). Norms and activations outside the blocks are timm's
-    DLA's, batch norm and ReLU, and so are those inside.
+    The paper's Res2Net-DLA-60 and Res2NeXt-DLA-60 (table 1). Norms and activations, outside the blocks and inside, are
+    those of timm's DLA: batch norm and ReLU.
     """
     Arguments = Res2NetDlaArguments
     out_indices = (1, 2, 3, 4, 5)  # as timm's DLA: the map at stride 1 is rarely wanted

@@ -6,7 +6,7 @@ onnx_export.py fold every block with its shortcut, through `reparameterize`; the
 the model itself, so that the stem's norm, and in DLA those outside the blocks, are folded by `fold` alone.
 """
 import copy
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, cast
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Type, cast
 
 import torch
 from timm.layers import BlurPool2d, DropBlock2d, DropPath
@@ -106,10 +106,13 @@ def check_inference(model: Any) -> None:
         raise ValueError(f'The model{part} is in training mode: call model.eval() first.')
 
 
-def check_weights(model: nn.Module) -> None:
-    """Raise a ValueError for a model that is a shape only."""
-    if any(v.is_meta for v in model.state_dict().values()):
-        raise ValueError('The model is on the device meta, it has no weights: load some, or build it on the CPU.')
+def check_weights(state: Mapping[str, torch.Tensor], error: Type[ValueError] = ValueError) -> None:
+    """Raise an error for the state dict of a model that is a shape only."""
+    empty = next((name for name, value in state.items() if value.is_meta), None)
+    if empty is not None:
+        raise error(
+            f'the model has no values on the meta device ({empty}): build it outside torch.device(\'meta\'), or give '
+            "it memory by model.to_empty(device='cpu') and load weights into it.")
 
 
 @torch.inference_mode(False)  # or its weights could not be used where gradients are asked for

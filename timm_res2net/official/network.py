@@ -9,7 +9,7 @@ from torch import nn
 
 from ..model.arguments import check_ints
 from ..model.data_cfg import OF_THE_WEIGHTS
-from ..model.fold import ConvNormAct, in_sequence
+from ..model.fold import ConvNormAct, check_weights, in_sequence
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM
 from ..weights.timm_equivalent import agree
@@ -109,8 +109,10 @@ class OfficialNetwork(Res2Net):
         """The same network with the same weights as `timm.create_model` builds it: this is what is saved and pushed.
 
         Raises:
-            ValueError: The network computes something else by now: a child was replaced, a method overridden.
+            ValueError: The network computes something else by now: a child was replaced, a method overridden. Or it
+                is on the meta device.
         """
+        check_weights(self.state_dict())
         variant = self.pretrained_cfg['architecture']
         built: Any = timm.create_model(variant, **{**self.model_args, 'num_classes': self.num_classes})
         changed = difference(self.state_dict(), built.state_dict())

@@ -3,6 +3,7 @@ from typing import Any, Dict, List
 
 import torch
 
+from ..model.fold import check_weights
 from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
 from .matching import match
@@ -32,10 +33,7 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
     state, own = checkpoint.state, model.state_dict()
     if new_classifier:
         state, own = ({k: v for k, v in s.items() if k not in ('fc.weight', 'fc.bias')} for s in (state, own))
-    if any(value.is_meta for value in own.values()):
-        raise CheckpointError(
-            "the model is on the meta device, where nothing can be loaded: make it on another, outside torch.device"
-            "('meta'), or give it memory first, model.to_empty(device='cpu').")
+    check_weights(own, CheckpointError)
     faults = [*_misfits(state, own, 3 if new_channels else model.in_chans), *_unfit_values(state, own)]
     if faults:
         raise CheckpointError(

@@ -187,12 +187,12 @@ def _refused(error: HTTPError) -> Exception:
     if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return _Broken(f'the server refuses to go on where it broke off ({said})', wait=0, restart=True)
     after = error.headers.get('Retry-After', '')
-    wait = int(after) if after.isdigit() else None
+    pause = int(after) if after.isdigit() else None
     if error.code == HTTPStatus.TOO_MANY_REQUESTS:
-        asks = f'asks to wait {wait} seconds' if after.isdigit() else 'asks to wait'
-        return _Broken(f'the server limits the rate of requests and {asks} ({said})', wait)
+        asks = f'asks to wait {pause} seconds' if after.isdigit() else 'asks to wait'
+        return _Broken(f'the server limits the rate of requests and {asks} ({said})', pause)
     if error.code >= 500:
-        return _Broken(f'the server has a problem of its own ({said})', wait)
+        return _Broken(f'the server has a problem of its own ({said})', pause)
     if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return CheckpointError(f'there is no such file ({said})')
     return CheckpointError(f'the server refuses it ({said})')

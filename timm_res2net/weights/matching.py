@@ -10,6 +10,7 @@ from timm.models import build_model_with_cfg
 
 from ..model.arguments import check_width
 from ..model.block_arguments import declared
+from ..model.blocks import Res2NetDlaBottleneck
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM, VARIANTS
@@ -48,11 +49,16 @@ def in_weights(cls: Type[Network]) -> Tuple[str, ...]:
         f.name for f in fields if f.metadata['in_weights'] and f.name not in (*HEAD, 'base_width', 'depth'))
 
 
+def _divisor(found: Architecture) -> int:
+    """By what the blocks divide the width of a group that `check_width` gives."""
+    return Res2NetDlaBottleneck.expansion if found.cls is Res2NetDla else 1
+
+
 def fits(found: Architecture, base_width: float) -> bool:
     """Whether `base_width` gives the widths of the file."""
-    halved = 2 if found.cls is Res2NetDla else 1
     try:
-        widths = [check_width(p, base_width, found.arguments['cardinality']) // halved for p in found.planes]
+        widths = [
+            check_width(p, base_width, found.arguments['cardinality']) // _divisor(found) for p in found.planes]
     except ValueError:
         return False
     return tuple(widths) == found.widths
@@ -60,8 +66,8 @@ def fits(found: Architecture, base_width: float) -> bool:
 
 def smallest_base_width(found: Architecture) -> float:
     """The smallest `base_width` that gives the widths of the file, an integer if there is one."""
-    c, halved = found.arguments['cardinality'], 2 if found.cls is Res2NetDla else 1
-    low = max(Fraction(64 * -(-w * halved // c), p) for p, w in zip(found.planes, found.widths, strict=True))
+    c, divisor = found.arguments['cardinality'], _divisor(found)
+    low = max(Fraction(64 * -(-w * divisor // c), p) for p, w in zip(found.planes, found.widths, strict=True))
     for value in (math.ceil(low), float(low), math.nextafter(float(low), math.inf)):
         if fits(found, value):
             return value

@@ -59,9 +59,14 @@ def save_folder(
             has no such network; the message names what stands in the way.
     """
     network = network_of(model)
-    described = describe(network, as_timm)
+    architecture, args, state = describe(network, as_timm)
     labels = check_labels(network, label_names, None)
-    return _write(folder, overwrite, lambda new: write_model(network, new, described, labels))
+
+    def fill(new: Path) -> None:
+        write_config(network, new, architecture, args, labels)
+        write_weights(state, new)
+
+    return _write(folder, overwrite, fill)
 
 
 def save_as_timm(model: nn.Module, folder: Union[str, Path], overwrite: bool = False, **kwargs) -> Path:
@@ -100,20 +105,10 @@ def describe(model: nn.Module, as_timm: bool = False) -> Tuple[str, Dict[str, An
     return _as_timm(network) if as_timm else described
 
 
-def write_model(
-        model: Network,
-        folder: Path,
-        described: Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]],
-        labels: Optional[Dict[str, Any]] = None,
-        license: Optional[str] = None,
-        data_config: Optional[Mapping[str, Any]] = None,
-) -> Dict[str, Any]:
-    """Write what `describe` returned into an existing folder and return the contents of config.json."""
-    architecture, args, state_dict = described
-    config = _write_config(model, folder / CONFIG, architecture, args, labels or {}, license, data_config or {})
+def write_weights(state: Dict[str, torch.Tensor], folder: Path) -> None:
+    """Write the weights that `describe` returned into an existing folder."""
     with (folder / WEIGHTS).open('wb') as file:
-        write_safetensors(state_dict, file)
-    return config
+        write_safetensors(state, file)
 
 
 def check_labels(model: Any, names: Any, descriptions: Any) -> Dict[str, Any]:
@@ -200,19 +195,19 @@ def _as_timm(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tenso
     return architecture, _current(model), portable(to_timm(model))
 
 
-def _write_config(
+def write_config(
         model: Network,
-        path: Path,
+        folder: Path,
         architecture: str,
         args: Dict[str, Any],
         labels: Dict[str, Any],
-        license: Optional[str],
-        data_config: Mapping[str, Any],
+        license: Optional[str] = None,
+        data_config: Optional[Mapping[str, Any]] = None,
 ) -> Dict[str, Any]:
-    """Write config.json as timm does, the same from every version of it, and return it."""
+    """Write config.json into an existing folder as timm does, the same from every version of it, and return it."""
     source: Any = copy.copy(model)  # to describe these weights without touching the model
     source._model_args = args
-    cfg = own_cfg(model)
+    cfg, data_config = own_cfg(model), data_config or {}
     names = class_names(model)
     if not labels and names:
         labels = check_labels(model, names, cfg.get('label_descriptions'))
@@ -224,6 +219,7 @@ def _write_config(
         cfg['pool_size'] = None
         cfg.pop('test_input_size', None)
     cfg.update({k: v for k, v in data_config.items() if v is not None})
+    path = folder / CONFIG
     target: Any = path  # timm 1.0.21 wants a Path, whatever later annotations say
     save_config_for_hf(source, target, model_config=dict(labels, global_pool=args['global_pool']), model_args=args)
     config = json.loads(path.read_text(encoding='utf-8'))

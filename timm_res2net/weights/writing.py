@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, Callable, Dict, Mapping
 import safetensors.torch
 from torch import Tensor
 
+from ..model.fold import check_weights
+
 
 def portable(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """Name -> values alone: on the CPU, in one piece each, without a gradient.
@@ -17,9 +19,7 @@ def portable(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     Raises:
         ValueError: One of them is on the meta device.
     """
-    empty = next((name for name, value in state.items() if value.is_meta), None)
-    if empty is not None:
-        raise ValueError(f'The model has no values on the meta device ({empty}): load its weights first.')
+    check_weights(state)
     return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
