@@ -549,7 +549,7 @@ def test_what_is_written_can_be_loaded():
     assert set(loaders.LOADERS) == {writer.suffixes[0] for writer in writers.WRITERS.values()}
 
 
-def test_load_refuses(model, tmp_path):
+def test_load_refuses(exported, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         deploy.load(tmp_path / 'nowhere.pt2')
     (tmp_path / 'model.bin').write_text('x')
@@ -561,8 +561,7 @@ def test_load_refuses(model, tmp_path):
     torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / 'other.pt2')
     with pytest.raises(ValueError, match='was not written by'):
         deploy.load(tmp_path / 'other.pt2')
-    deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
-    loaded = deploy.load(tmp_path / 'model.pt2')
+    loaded = deploy.load(exported('torch').path)
     for x in (torch.zeros(1, 3, 32, 32), torch.zeros(3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE).byte()):
         with pytest.raises(ValueError, match='it must be'):
             loaded(x)
@@ -570,8 +569,7 @@ def test_load_refuses(model, tmp_path):
         loaded(torch.zeros(1, 3, SIZE, SIZE, device='meta'))
 
 
-def test_metadata_is_plain_json(model, tmp_path):
-    deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
-    metadata = deploy.load(tmp_path / 'model.pt2').metadata
+def test_metadata_is_plain_json(exported):
+    metadata = deploy.load(exported('torch').path).metadata
     assert json.loads(json.dumps(metadata)) == metadata
     assert metadata['data_config']['input_size'] == [3, SIZE, SIZE]

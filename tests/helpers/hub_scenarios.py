@@ -1,5 +1,8 @@
 """What the tests of the Hub do as a client: see hub_client.py."""
+import io
+import logging
 import os
+import resource
 import sys
 import tempfile
 from argparse import Namespace
@@ -144,6 +147,20 @@ def refusals():
     weights.unlink()
     from_hub('alice/plain')
     return {'local': not_pushed(), 'arguments': refused_arguments(), 'hub': hub}
+
+
+def odd_configs(count, lies):
+    """What `from_hub` says of repositories whose config.json somebody wrote by hand, and the memory that lies took."""
+    from timm_res2net import from_hub
+    odd = [message(from_hub, f'alice/odd{i}', num_classes=3) for i in range(count)]
+    log = io.StringIO()
+    logging.getLogger('timm_res2net').addHandler(logging.StreamHandler(log))
+    assert_equal(from_hub('alice/good'), make())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    messages = {name: message(from_hub, f'alice/lie_{name}') for name in lies}
+    assert_equal(from_hub('alice/lie_machine'), make())
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {'odd': odd, 'lies': messages, 'log': log.getvalue(), 'megabytes': megabytes}
 
 
 def away():
