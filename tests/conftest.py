@@ -13,6 +13,7 @@ from loopback_hub import LoopbackHub
 
 HELPERS = Path(__file__).parent / 'helpers'
 torch.set_num_threads(1)  # the networks are small: more threads than that cost more than they bring
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # in the processes that tests start too
 
 
 def pytest_configure(config):

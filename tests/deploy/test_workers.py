@@ -198,30 +198,28 @@ def test_processes_end_with_the_one_that_started_them(end, exported):
     assert err.count('Traceback') == (end == 'interrupted') and 'serve' not in err
 
 
-FORKED = """
-import os, sys, torch
-from timm_res2net import deploy
-torch.set_num_threads(2)
-loaded, x = deploy.load(sys.argv[1]), torch.zeros(4, 3, 64, 64)
-y = loaded(x)
-for threads, code in ((2, 7), (1, 0)):
-    child = os.fork()
-    if not child:
-        torch.set_num_threads(threads)
-        try:
-            os._exit(not torch.allclose(loaded(x), y, rtol=1e-4, atol=1e-5))
-        except RuntimeError as error:
-            os._exit(7 if 'before a fork' in str(error) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
-"""
-
-
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
 @pytest.mark.parametrize('format', ['torch', pytest.param('aotinductor', marks=pytest.mark.slow)])
 def test_a_forked_process_without_torchs_threads_is_refused_and_does_not_hang(format, exported):
-    subprocess.run(
-        [sys.executable, '-c', FORKED, exported(format).path], timeout=300, check=True,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        loaded, x = deploy.load(exported(format).path), torch.zeros(4, 3, SIZE, SIZE)
+        y = loaded(x)
+        for threads, code in ((2, 7), (1, 0)):
+            child = os.fork()
+            if not child:
+                signal.alarm(120)  # the end of one that hangs
+                try:
+                    torch.set_num_threads(threads)
+                    os._exit(not torch.allclose(loaded(x), y, rtol=1e-4, atol=1e-5))
+                except RuntimeError as error:
+                    os._exit(7 if 'before a fork' in str(error) else 1)
+                finally:
+                    os._exit(2)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.slow

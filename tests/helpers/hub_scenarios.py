@@ -11,6 +11,7 @@ from pathlib import Path
 import timm
 import torch
 from hub_client import ENDPOINT, FILES, TINY, assert_equal, main, make, message, pull, set_faults
+from hub_names import licenses, names, own_variant, own_variant_elsewhere, pushes  # noqa: F401  scenarios too
 from hub_wrong_uses import not_pushed, refused_arguments
 from huggingface_hub import HfApi, hf_hub_download
 

@@ -21,7 +21,9 @@ CARD = 'Ein schöner Text.\n'.encode('latin-1')
 def alice(hub, client):
     """What Alice does while she is logged in, and repositories that are not good made from her alice/good."""
     hub.put_repo('alice/latin', {'README.md': CARD})
-    results = client('good+round_trip+repositories+script+push_as_timm+push_beside_card', HF_TOKEN='hf_alice')
+    results = client(
+        'good+round_trip+repositories+script+push_as_timm+push_beside_card+names+licenses+own_variant+pushes',
+        HF_TOKEN='hf_alice')
     assert 'error' not in results['good'], results['good']['error']
     files = {path: data for path, (data, _) in hub.repos['alice/good'].files().items()}
     for name in ('gated', 'limited', 'other'):
@@ -298,3 +300,49 @@ def test_odd_configs(odd, anybody):
     assert re.match('HubError: alice/lie_long has a config.json of 33554432 bytes', said['lies']['long'])
     assert "lie_machine: ignored 'device', 'dtype', 'checkpoint_path', 'features_only' in model_args" in said['log']
     assert said['megabytes'] < 200
+
+
+# what a push says of class names, licenses and variants of one's own
+
+def test_names_that_the_repository_has_are_kept(alice):
+    names = result(alice, 'names')
+    assert names['first']['names'] == names['again']['names'] == ['ant', 'bee', 'cat']
+    assert names['first']['said'] == ''
+    assert names['again']['said'] == (
+        'alice/names: the model has no class names, those that the repository has are kept.\n')
+    assert names['other']['names'] == ['x', 'y', 'z'] and names['other']['said'] == ''
+    assert names['five']['names'] is None
+    assert names['five']['said'] == 'alice/names: its class names are not those of 5 classes, they go.\n'
+    assert names['copied']['names'] == ['ant', 'bee', 'cat']
+    assert names['reset']['names'] is None
+
+
+def test_weights_of_ones_own_have_no_license_of_others(alice):
+    licenses = result(alice, 'licenses')
+    assert licenses['published']['license'] == licenses['published']['cfg']['license'] == 'apache-2.0'
+    assert licenses['published']['cfg']['tag'] == 'cifar100' and len(licenses['published']['names']) == 100
+    for kind in ('five', 'trained'):
+        assert licenses[kind]['license'] == licenses[kind]['cfg']['license'] == 'unknown'
+        assert 'tag' not in licenses[kind]['cfg'] and licenses[kind]['names'] is None
+        said = licenses[kind]['said']
+        assert 'started from res2net23_32w_4s_cifar_custom.cifar100, which is under apache-2.0' in said
+    assert licenses['given']['license'] == 'mit' and licenses['given']['said'] == ''
+
+
+def test_a_variant_of_ones_own_is_pulled_by_those_who_lack_it(alice, client):
+    assert result(alice, 'own_variant')['architecture'] == 'res2net_custom'
+    elsewhere = result(client('own_variant_elsewhere'), 'own_variant_elsewhere')
+    assert elsewhere == {'act': 'SiLU', 'scale': 3, 'classes': 2, 'size': [3, 96, 96]}
+
+
+def test_the_command_finds_names_and_says_where(alice):
+    pushes = result(alice, 'pushes')
+    assert pushes['found']['names'] == ['ant', 'bee', 'cat']
+    assert pushes['found']['out'].startswith('http') and pushes['found']['out'].count('\n') == 1
+    assert 'Class names are the folders of ' in pushes['found']['said']
+    assert 'trained from res2net23_32w_4s_cifar_custom.cifar100, which is under apache-2.0' in pushes['found']['said']
+    assert pushes['found']['cfg']['license'] == 'unknown' and 'tag' not in pushes['found']['cfg']
+    assert pushes['moved']['names'] is None and 'is not here, so there are no class names' in pushes['moved']['said']
+    again = pushes['found--licensemit']
+    assert again['names'] == ['ant', 'bee', 'cat'] and 'those that the repository has are kept' in again['said']
+    assert again['cfg']['license'] == 'mit' and 'trained from' not in again['said']

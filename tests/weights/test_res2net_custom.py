@@ -1,5 +1,6 @@
 """The registered variants and their pretrained cfgs."""
 import os
+import re
 
 import pytest
 import timm
@@ -52,7 +53,8 @@ def test_pretrained_cfg_describes_the_model(name):
     assert model.forward_head(features).shape == (2, cfg.num_classes)
 
 
-@pytest.mark.parametrize('name', VARIANTS)
+@pytest.mark.parametrize('name', [
+    pytest.param(n, marks=[pytest.mark.slow] if re.search('101|152|200', n) else []) for n in VARIANTS])
 def test_every_variant_takes_arguments_of_its_users(name):
     model = timm.create_model(name, num_classes=3, in_chans=1, scale=2, base_width=16, cardinality=2, device='meta')
     assert model(torch.empty(2, 1, 64, 64, device='meta')).shape == (2, 3)
