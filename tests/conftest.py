@@ -1,4 +1,5 @@
 """Shared by all tests: the same seed and one thread for each, and a Hub with its clients."""
+import gc
 import json
 import os
 import subprocess
@@ -26,6 +27,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         long_tests.mark(item)
     items.sort(key=long_tests.place)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported by now stays: to look through it for garbage takes most of a second, every time
 
 
 @pytest.fixture(autouse=True)

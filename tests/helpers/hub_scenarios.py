@@ -8,10 +8,10 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
+import hub_names
 import timm
 import torch
 from hub_client import ENDPOINT, FILES, TINY, assert_equal, main, make, message, pull, set_faults
-from hub_names import licenses, names, own_variant, own_variant_elsewhere, pushes  # noqa: F401  scenarios too
 from hub_wrong_uses import not_pushed, refused_arguments
 from huggingface_hub import HfApi, hf_hub_download
 
@@ -269,4 +269,4 @@ def script():
 
 
 if __name__ == '__main__':
-    main(globals())
+    main({**vars(hub_names), **globals()})
