@@ -1,4 +1,5 @@
 """Shared by all tests: the same seed and one thread for each, and a Hub with its clients."""
+import gc
 import json
 import os
 import subprocess
@@ -13,12 +14,23 @@ from loopback_hub import LoopbackHub
 
 HELPERS = Path(__file__).parent / 'helpers'
 torch.set_num_threads(1)  # the networks are small: more threads than that cost more than they bring
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # in the processes that tests start too
+
+
+def pytest_configure(config):
+    if hasattr(config.option, 'loadscopereorder'):  # xdist would take files of few tests last, however long they are
+        config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked slow
 def pytest_collection_modifyitems(items):
     for item in items:
         long_tests.mark(item)
+    items.sort(key=long_tests.place)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported by now stays: to look through it for garbage takes most of a second, every time
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +70,12 @@ def hub_env(hub, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def client(hub_env):
-    """Run scenarios of a file of tests/helpers in a process and return their results."""
-    def run(scenarios, *args, file='hub_scenarios.py', **env):
+    """Run scenarios of a file of tests/helpers, 'A+B' or {'A': its arguments, ..}, in a process; their results."""
+    def run(scenarios, file='hub_scenarios.py', **env):
+        chosen = dict.fromkeys(scenarios.split('+'), ()) if isinstance(scenarios, str) else scenarios
         done = subprocess.run(
-            [sys.executable, str(HELPERS / file), scenarios, *map(json.dumps, args)], env={**hub_env, **env},
-            capture_output=True, text=True, timeout=600)
+            [sys.executable, str(HELPERS / file), json.dumps(chosen)], env={**hub_env, **env}, capture_output=True,
+            text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
     return run

@@ -49,15 +49,21 @@ def mirror():
         yield server
 
 
+@pytest.fixture(scope='module')
+def timms(hub, tmp_path_factory):
+    """Two networks of timm on the Hub, with random weights."""
+    for name, repo in (('resnet50', 'resnet50.a1_in1k'), ('res2net50_26w_4s', 'res2net50_26w_4s.in1k')):
+        folder = tmp_path_factory.mktemp(name)
+        save_for_hf(timm.create_model(name), folder, safe_serialization=True)
+        hub.put_repo(f'timm/{repo}', {p.name: p.read_bytes() for p in folder.iterdir()})
+
+
 @pytest.fixture
-def published(hub, hub_env, mirror, tmp_path, monkeypatch):
+def published(timms, hub_env, mirror, tmp_path, monkeypatch):
     """What timm has on the Hub of two networks, and PaddleClas's files, with random weights."""
     for name, value in dict(TIMM_RES2NET_MIRROR=mirror.url, TORCH_HOME=str(tmp_path / 'torch'),
                             HF_HUB_DOWNLOAD_TIMEOUT='60').items():
         monkeypatch.setitem(hub_env, name, value)
-    for name, repo in (('resnet50', 'resnet50.a1_in1k'), ('res2net50_26w_4s', 'res2net50_26w_4s.in1k')):
-        save_for_hf(timm.create_model(name), tmp_path / name, safe_serialization=True)
-        hub.put_repo(f'timm/{repo}', {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
 
 
 def held(folder):

@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from run_command import command, here
+from run_command import BOTH_WAYS, here
 
 import timm_res2net
 from timm_res2net import deploy
@@ -29,13 +29,14 @@ def stubborn(tmp_path_factory):
     return folder
 
 
-def test_files_folders_and_faults(stubborn, tmp_path):
+@BOTH_WAYS
+def test_files_folders_and_faults(run, stubborn, tmp_path):
     Image.new('RGB', (50, 40), 'red').save(tmp_path / 'a.png')
     (tmp_path / 'sub').mkdir()
     Image.new('L', (30, 30)).save(tmp_path / 'sub' / 'b.jpg')
     (tmp_path / 'broken.png').write_bytes((tmp_path / 'a.png').read_bytes()[:60])
     missing = tmp_path / 'missing.png'
-    done = command('classify', tmp_path, missing, '--model', f'local-dir:{stubborn}', '--json', '--topk', 3)
+    done = run('classify', tmp_path, missing, '--model', f'local-dir:{stubborn}', '--json', '--topk', 3)
     assert done.returncode == 1, done.stderr
     answer = json.loads(done.stdout)
     assert [Path(r['image']).name for r in answer['results']] == ['a.png', 'b.jpg']

@@ -1,4 +1,4 @@
-"""`timm-res2net convert`: one run as a person runs it, the others in this process."""
+"""`timm-res2net convert`."""
 import json
 import pickle
 from functools import partial
@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 from literal_networks import Foreign
-from run_command import command, here
+from run_command import BOTH_WAYS, command, here
 
 import timm_res2net
 
@@ -24,9 +24,10 @@ def paddle(tmp_path_factory):
     return network, path
 
 
-def test_converts_says_what_it_found_and_checks(paddle, tmp_path):
+@BOTH_WAYS
+def test_converts_says_what_it_found_and_checks(run, paddle, tmp_path):
     network, path = paddle
-    done = command('convert', path, tmp_path / 'out', '--check')
+    done = run('convert', path, tmp_path / 'out', '--check')
     assert done.returncode == 0, done.stderr
     found, checked = done.stdout.splitlines()
     assert found.startswith(f'{path}: PaddleClas layout -> res2net_custom with ')

@@ -1,18 +1,21 @@
 """`timm-res2net evaluate`."""
 import functools
 import json
+import sys
 
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
-from run_command import command, here
+from run_command import BOTH_WAYS, command, here
 from timm.data import create_dataset, create_loader, create_transform, resolve_data_config
 
 import timm_res2net
 from timm_res2net import deploy
 from timm_res2net.commands.evaluate import evaluate as measure
+from timm_res2net.model.variants import VARIANTS
+from timm_res2net.weights.catalogue import CATALOGUE
 
 evaluate = functools.partial(here, 'evaluate')
 
@@ -138,24 +141,37 @@ OWN = """
 from timm_res2net import Variant, Weights, Res2Net, register_variant
 arguments = dict(
     layers=(1, 1, 1, 1), channels=(16, 24, 32, 48), base_width=32, stem_type='deep', stem_width=8, num_classes=3)
-register_variant('own_custom', Variant(Res2Net, arguments, 'mine', dict(input_size=(3, 160, 160))), [
-    Weights(
-        'own_custom.noise', file='model/model.safetensors', top1=TOP1, top5=100., tolerance=WITHIN, dataset='noise')])
+register_variant('evaluate_mine', Variant(Res2Net, arguments, 'mine', dict(input_size=(3, 160, 160))), [
+    Weights('evaluate_mine.noise', file='model/model.safetensors', top1=TOP1, top5=100., tolerance=WITHIN,
+            dataset='noise')])
 """
 
 
+@pytest.fixture
+def forgotten(monkeypatch):
+    """What --import registers goes again."""
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    yield
+    VARIANTS.pop('evaluate_mine', None)
+    CATALOGUE.pop('evaluate_mine.noise', None)
+    sys.modules.pop('evaluate_mine_of_the_test', None)
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize('name, off, within, words', [
-    ('own_custom.noise', 0.2, 0.3, 'the same'), ('own_custom', 0.02, 0.01, 'NOT the same')])
-def test_what_was_published_is_said_beside(name, off, within, words, model, data, tmp_path):
+    ('evaluate_mine.noise', 0.2, 0.3, 'the same'), ('evaluate_mine', 0.02, 0.01, 'NOT the same')])
+def test_what_was_published_is_said_beside(name, off, within, words, run, model, data, tmp_path, forgotten):
     """Of NAME.TAG and of NAME, whose default it is; another accuracy is exit code 1."""
     timm_res2net.save_folder(model, tmp_path / 'model')
     result = measure(model, data, workers=0)
-    (tmp_path / 'mine.py').write_text(OWN.replace('TOP1', str(result['top1'] + off)).replace('WITHIN', str(within)))
-    done = command('evaluate', 'data', '--model', name, '--workers', 0, '--import', 'mine', cwd=tmp_path)
+    text = OWN.replace('TOP1', str(result['top1'] + off)).replace('WITHIN', str(within))
+    (tmp_path / 'evaluate_mine_of_the_test.py').write_text(text)
+    done = run('evaluate', 'data', '--model', name, '--workers', 0, '--import', 'evaluate_mine_of_the_test',
+               cwd=tmp_path)
     assert done.returncode == (off > within) and not done.stderr, done.stderr
     measured, published = done.stdout.splitlines()
     assert measured == f'{name}: top-1 {result["top1"]:.2f}, top-5 100.00, of 12 images'
-    assert published == (f'own_custom.noise as published, on noise: top-1 {result["top1"] + off:.2f}, top-5 100.00: '
+    assert published == (f'evaluate_mine.noise as published, on noise: top-1 {result["top1"] + off:.2f}, top-5 100.00: '
                          f'{words} (within {within} points)')
 
 

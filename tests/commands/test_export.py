@@ -5,8 +5,9 @@ import os
 import pytest
 import timm
 import torch
+import torch._inductor.config
 from PIL import Image
-from run_command import command, here
+from run_command import BOTH_WAYS, command, here
 
 import timm_res2net
 from timm_res2net import deploy
@@ -28,9 +29,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_it_writes_what_loads(tmp_path):
+@BOTH_WAYS
+def test_it_writes_what_loads(run, tmp_path):
     pytest.importorskip('skimage')
-    done = command(
+    done = run(
         'export', 'test_res2net_custom', '--no-pretrained', 'out/model.pt2', '--format', 'torch', '--image-size', '64',
         '--model-kwargs', 'num_classes=4', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -104,10 +106,20 @@ def test_a_file_that_does_not_agree_is_exit_code_1(folder, monkeypatch):
     assert done.returncode == 1 and 'differs from the model' in done.stderr and not (folder / 'a.pt2').exists()
 
 
-def test_compiled_code_needs_a_compiler(tmp_path):
-    """... which is said before anything is loaded."""
+def without_compiler(folder):
     env = {**os.environ, 'PATH': '/nowhere', 'CXX': 'no-such-compiler'}
-    done = command('export', 'no_such_model', 'a.pt2', cwd=tmp_path, env=env)
+    return command('export', 'no_such_model', 'a.pt2', cwd=folder, env=env)
+
+
+def without_compiler_here(folder):
+    with torch._inductor.config.patch({'cpp.cxx': ('/nowhere/c++',)}):
+        return export('no_such_model', 'a.pt2', cwd=folder)
+
+
+@pytest.mark.parametrize('run', [without_compiler_here, pytest.param(without_compiler, marks=pytest.mark.slow)])
+def test_compiled_code_needs_a_compiler(run, tmp_path):
+    """... which is said before anything is loaded."""
+    done = run(tmp_path)
     assert done.returncode == 2 and 'C++ compiler' in done.stderr and '--format torch' in done.stderr
     assert done.stderr.count('\n') == 1
 

@@ -5,7 +5,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from run_command import command, here
+from run_command import BOTH_WAYS, here
 
 import timm_res2net
 from timm_res2net.commands import gradcam
@@ -25,13 +25,14 @@ def run(*args, cwd):
     return here('gradcam', *args, cwd=cwd)
 
 
-def test_it_draws(model, tmp_path):
+@BOTH_WAYS
+def test_it_draws(run, model, tmp_path):
     for name in ('a', 'b'):
         timm_res2net.save_folder(model, tmp_path / name)
     Image.new('RGB', (70, 50), 'red').save(tmp_path / 'red.png')
     (tmp_path / 'broken.png').write_bytes(b'no image')
     models = ['--models', 'local-dir:a', 'local-dir:b']
-    done = command('gradcam', 'red.png', 'broken.png', *models, '--class', '3', '--output', 'out.png', cwd=tmp_path)
+    done = run('gradcam', 'red.png', 'broken.png', *models, '--class', '3', '--output', 'out.png', cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stdout.count('red.png') == 2 and 'class 3' in done.stdout and 'broken.png' in done.stderr
     with Image.open(tmp_path / 'out.png') as picture:
@@ -39,7 +40,7 @@ def test_it_draws(model, tmp_path):
     for args, match in (
             (['red.png', *models, '--layer', 'nowhere'], 'nowhere'), (['red.png', *models, '--class', 'cow'], 'cow'),
             (['red.png', '--models', 'no_such_model'], 'no_such_model'), (['broken.png', *models], 'broken.png')):
-        done = run(*args, '--output', 'other.png', cwd=tmp_path)
+        done = here('gradcam', *args, '--output', 'other.png', cwd=tmp_path)
         assert done.returncode == 2 and match in done.stderr and 'Traceback' not in done.stderr
         assert not (tmp_path / 'other.png').exists()
 

@@ -21,7 +21,7 @@ USES = {
     'list': ['*50d*'],
     'inspect': ['model.pth'],
     'classify': ['data/test/a', '--model', 'local-dir:model', '--topk', '2'],
-    'evaluate': ['data', '--model', 'own_custom.noise', '--workers', '0', '--import', 'own_variant_of_the_test'],
+    'evaluate': ['data', '--model', 'json_mine.noise', '--workers', '0', '--import', 'own_variant_of_the_test'],
     'gradcam': ['data/test/a', '--models', 'local-dir:model', '--class', 'b'],
     'receptive-field': [
         'test_res2net_custom', 'local-dir:model', '--effective', '--images', 'data', '--image-size', '64'],
@@ -36,8 +36,8 @@ OWN = '''
 from timm_res2net import Res2Net, Variant, Weights, register_variant
 arguments = dict(
     layers=(1, 1, 1, 1), channels=(16, 24, 32, 48), base_width=32, stem_type='deep', stem_width=8, num_classes=3)
-register_variant('own_custom', Variant(Res2Net, arguments, 'mine', dict(input_size=(3, 160, 160))), [Weights(
-    'own_custom.noise', file='model/model.safetensors', top1=12.34, top5=56.78, tolerance=0.3, dataset='noise')])
+register_variant('json_mine', Variant(Res2Net, arguments, 'mine', dict(input_size=(3, 160, 160))), [Weights(
+    'json_mine.noise', file='model/model.safetensors', top1=12.34, top5=56.78, tolerance=0.3, dataset='noise')])
 '''
 
 
@@ -57,7 +57,7 @@ def place(tmp_path_factory):
     before = list(sys.path)
     yield place
     sys.path[:] = before
-    del sys.modules['own_variant_of_the_test'], VARIANTS['own_custom'], CATALOGUE['own_custom.noise']
+    del sys.modules['own_variant_of_the_test'], VARIANTS['json_mine'], CATALOGUE['json_mine.noise']
 
 
 def leaves(value):

@@ -13,7 +13,7 @@ from PIL import Image
 from timm_res2net import deploy
 from timm_res2net.deploy.packing import PackedConv2d
 
-QUICK = {('torch', 'fp32'), ('onnx', 'fp32'), ('openvino', 'fp32'), ('openvino', 'int8')}
+QUICK = {('torch', 'fp32'), ('onnx', 'fp32'), ('openvino', 'fp32')}
 FILES = [
     pytest.param(' '.join(case), marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
 PATHS = ['prepack', 'prepack bf16', *FILES]
@@ -91,9 +91,9 @@ def test_maps_of_broken_images_are_nan(tmp_path):
 
 
 @pytest.mark.parametrize('copied', [copy.copy, copy.deepcopy, pickle.dumps])
-def test_a_loaded_file_is_not_copied(copied, exported):
+def test_a_loaded_file_is_not_copied(copied, fast_of):
     with pytest.raises(TypeError, match='send its path, and deploy.load it there'):
-        copied(deploy.load(exported('torch').path))
+        copied(fast_of('torch fp32'))
 
 
 @pytest.mark.parametrize('path', PATHS)

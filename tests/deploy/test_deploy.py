@@ -252,16 +252,36 @@ def model(network):
     return network
 
 
-@pytest.mark.parametrize('format, precision', [
+FILES = pytest.mark.parametrize('format, precision', [
     pytest.param(f, p, marks=() if f != 'aotinductor' and p == 'fp32' else pytest.mark.slow) for f, p in CASES])
-def test_exported_in_a_fresh_process(format, precision, network, exported, tmp_path):
+
+
+def assert_near(y, expected, precision):
+    assert relative(y, expected) <= TOLERANCE[precision]
+    assert (y - expected).norm() <= NOISE[precision] * (expected - expected.mean(0)).norm()
+
+
+@FILES
+def test_exported_computes_the_same(format, precision, network, exported):
     report = exported(format, precision)
     path = Path(report.path)
     assert report.error <= TOLERANCE[precision] and report.noise <= NOISE[precision]
     assert report.top1_agreement >= (1 if precision == 'fp32' else 0.75) and report.images == 24
     written = [p.name for p in path.parent.iterdir() if p.stem == path.stem]
     assert sorted(written) == sorted(p.name for p in writers.WRITERS[format].files(path))
-    x = images(20, seed=1) / 127.5 - 1
+    x, loaded = images(20, seed=1) / 127.5 - 1, deploy.load(path)
+    with torch.inference_mode():
+        y, expected = loaded(x), network(x)
+    assert_near(y, expected, precision)
+    with ThreadPoolExecutor(4) as pool:
+        several = list(pool.map(lambda i: loaded(x[i % 20:i % 20 + 1]), range(40)))
+    assert all(relative(several[i], y[i % 20:i % 20 + 1]) <= 1e-5 for i in range(40))
+
+
+@FILES
+def test_exported_in_a_fresh_process(format, precision, network, exported, tmp_path):
+    """The processes of `test_workers` are such too."""
+    path, x = Path(exported(format, precision).path), images(20, seed=1) / 127.5 - 1
     torch.save(x, tmp_path / 'x.pt')
     code = (
         'import sys, torch\nfrom timm_res2net import deploy\nfolder = sys.argv[1]\n'
@@ -270,15 +290,8 @@ def test_exported_in_a_fresh_process(format, precision, network, exported, tmp_p
     env = {'PATH': '/nonexistent', 'HOME': str(tmp_path)} if format == 'aotinductor' else None  # no compiler there
     done = subprocess.run([sys.executable, '-c', code, str(tmp_path)], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    y = torch.load(tmp_path / 'y.pt')
     with torch.inference_mode():
-        expected = network(x)
-    assert relative(y, expected) <= TOLERANCE[precision]
-    assert (y - expected).norm() <= NOISE[precision] * (expected - expected.mean(0)).norm()
-    loaded = deploy.load(path)
-    with ThreadPoolExecutor(4) as pool:
-        several = list(pool.map(lambda i: loaded(x[i % 20:i % 20 + 1]), range(40)))
-    assert all(relative(several[i], y[i % 20:i % 20 + 1]) <= 1e-5 for i in range(40))
+        assert_near(torch.load(tmp_path / 'y.pt'), network(x), precision)
 
 
 @pytest.mark.parametrize('format', ['torch', 'onnx', 'openvino'])
@@ -549,7 +562,7 @@ def test_what_is_written_can_be_loaded():
     assert set(loaders.LOADERS) == {writer.suffixes[0] for writer in writers.WRITERS.values()}
 
 
-def test_load_refuses(model, tmp_path):
+def test_load_refuses(exported, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         deploy.load(tmp_path / 'nowhere.pt2')
     (tmp_path / 'model.bin').write_text('x')
@@ -561,8 +574,7 @@ def test_load_refuses(model, tmp_path):
     torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / 'other.pt2')
     with pytest.raises(ValueError, match='was not written by'):
         deploy.load(tmp_path / 'other.pt2')
-    deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
-    loaded = deploy.load(tmp_path / 'model.pt2')
+    loaded = deploy.load(exported('torch').path)
     for x in (torch.zeros(1, 3, 32, 32), torch.zeros(3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE).byte()):
         with pytest.raises(ValueError, match='it must be'):
             loaded(x)
@@ -570,8 +582,7 @@ def test_load_refuses(model, tmp_path):
         loaded(torch.zeros(1, 3, SIZE, SIZE, device='meta'))
 
 
-def test_metadata_is_plain_json(model, tmp_path):
-    deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
-    metadata = deploy.load(tmp_path / 'model.pt2').metadata
+def test_metadata_is_plain_json(exported):
+    metadata = deploy.load(exported('torch').path).metadata
     assert json.loads(json.dumps(metadata)) == metadata
     assert metadata['data_config']['input_size'] == [3, SIZE, SIZE]

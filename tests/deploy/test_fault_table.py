@@ -30,9 +30,9 @@ ERROR = re.compile(r'^`(\w*Error|KeyboardInterrupt)`(?:: (.+))?$')  # and words 
 X = torch.zeros(1, 3, SIZE, SIZE)
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def file(exported):
-    """A function that calls the file of the small network, for inputs (B, 3, 64, 64)."""
+    """A function that calls the file of the small network, for inputs (B, 3, 64, 64); nobody closes it."""
     return deploy.load(exported('torch').path)
 
 
@@ -73,6 +73,11 @@ def interrupted(export):
     export(progress=lambda line: signal.raise_signal(signal.SIGINT) if line.startswith('running the file') else None)
 
 
+def closed(loaded):
+    loaded.close()
+    return loaded
+
+
 def taken(path):
     path.write_text('mine')
     return path
@@ -92,7 +97,7 @@ DONE = {
     'other channels': [lambda file: file(X[:, :1]), lambda file: file(X.permute(0, 2, 3, 1))],
     'another size than the file is for': lambda file: file(X[..., 1:]),
     'a tensor on another device': lambda file: file(X.to('meta')),
-    'a call after `close()`': lambda file: (file.close(), file(X)),
+    'a call after `close()`': lambda exported: closed(deploy.load(exported('torch').path))(X),
     'copying or pickling what is loaded': lambda file: copy.deepcopy(file),
     'a model in training mode': lambda export: export(make().train()),
     'a part of it in training mode': lambda export: export(by_hand(lambda m: m.layer4.train())),

@@ -152,14 +152,20 @@ def refusals():
         timm.create_model, TINY, pretrained=True, pretrained_cfg_overlay=v) for k, v in overlays.items()}
 
 
-def lies(changes):
-    """What timm says of repositories whose config.json was changed, and the memory that it took."""
+def lies(changes, every_way):
+    """What timm says of repositories whose config.json was changed, and the memory that it took.
+
+    Args:
+        changes: Name of each -> what it changes.
+        every_way: Names of those that are pulled with another head and as features too.
+    """
     put('alice/lie', model__safetensors=save(state_of(1)), config__json=config())
     assert_equal(pull('alice/lie'), make(1))
     before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, {}
     for name, change in changes.items():
         put('alice/lie', config__json=config(**change))
-        for way, kwargs in (('', {}), (', new head', dict(num_classes=2)), (', features', dict(features_only=True))):
+        ways = {'': {}, ', new head': dict(num_classes=2), ', features': dict(features_only=True)}
+        for way, kwargs in ways.items() if name in every_way else [('', {})]:
             said[name + way] = message(pull, 'alice/lie', **kwargs)
         said[f'{name}, untrained'] = message(timm.create_model, 'hf-hub:alice/lie')
     return {'said': said, 'megabytes': (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}

@@ -1,7 +1,8 @@
-"""What clients of the tests' Hub share: they run in processes of their own, `python FILE SCENARIO[+SCENARIO] ARG...`.
+"""What clients of the tests' Hub share: they run in processes of their own, `python FILE {SCENARIO: ARGUMENTS, ..}`.
 
-huggingface_hub reads its settings when it is imported, so they are in the environment of the process. The last line
-printed is {scenario: {"result": ...} or {"error": traceback}} in JSON.
+huggingface_hub reads its settings when it is imported, so they are in the environment of the process. To import torch
+and timm takes seconds, so a process answers as many scenarios as it can. The last line printed is
+{scenario: {"result": ...} or {"error": traceback}} in JSON.
 """
 import json
 import os
@@ -69,13 +70,13 @@ def pull(repo_id, **kwargs):
 
 
 def main(scenarios):
-    """Run the scenarios named on the command line and print their results."""
-    if sys.argv[1] != 'without_package':
+    """Run the scenarios of the command line, one after another, and print their results."""
+    chosen, results = json.loads(sys.argv[1]), {}
+    if 'without_package' not in chosen:
         import timm_res2net  # noqa: F401
-    results = {}
-    for name in sys.argv[1].split('+'):
+    for name, arguments in chosen.items():
         try:
-            results[name] = {'result': scenarios[name](*map(json.loads, sys.argv[2:]))}
+            results[name] = {'result': scenarios[name](*arguments)}
         except Exception:
             results[name] = {'error': traceback.format_exc()}
     print(json.dumps(results))

@@ -1,7 +1,4 @@
-"""Pushes and pulls on which the loopback Hub breaks, or has what it should not, as scenarios: see hub_client.py."""
-import io
-import logging
-import resource
+"""Pushes and pulls on which the loopback Hub breaks, as scenarios: see hub_client.py."""
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +117,11 @@ def faults(chosen, prefix, timeout):
     return outcomes
 
 
+def silences(chosen, prefix, timeout):
+    """The same, of steps at which the server is silent for longer than `timeout`."""
+    return faults(chosen, prefix, timeout)
+
+
 def who_am_i(kinds):
     """A push and a pull by NAME alone, with each fault on the request that tells whose it is; the next ones work."""
     from timm_res2net import from_hub, push_to_hub
@@ -143,20 +145,6 @@ def large_and_slow():
     push_to_hub(model, 'alice/large', timeout=3)
     assert_equal(from_hub('alice/large', timeout=3), model)
     set_faults()
-
-
-def odd_configs(count, lies):
-    """What `from_hub` says of repositories whose config.json somebody wrote by hand, and the memory that lies took."""
-    from timm_res2net import from_hub
-    odd = [message(from_hub, f'alice/odd{i}', num_classes=3) for i in range(count)]
-    log = io.StringIO()
-    logging.getLogger('timm_res2net').addHandler(logging.StreamHandler(log))
-    assert_equal(from_hub('alice/good'), make())
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    messages = {name: message(from_hub, f'alice/lie_{name}') for name in lies}
-    assert_equal(from_hub('alice/lie_machine'), make())
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {'odd': odd, 'lies': messages, 'log': log.getvalue(), 'megabytes': megabytes}
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Class names, licenses and variants of one's own on the tests' Hub, as a client: see hub_client.py."""
+"""Class names, licenses and variants of one's own on the tests' Hub: scenarios of hub_scenarios.py."""
 import contextlib
 import io
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import timm
 import torch
-from hub_client import assert_equal, main, make, pull
+from hub_client import assert_equal, make, pull
 from huggingface_hub import hf_hub_download
 
 NAMES = ['ant', 'bee', 'cat']
@@ -105,6 +105,3 @@ def pushes():
                 'cfg': config['pretrained_cfg']}
     return results
 
-
-if __name__ == '__main__':
-    main(globals())

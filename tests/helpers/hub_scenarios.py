@@ -1,10 +1,14 @@
 """What the tests of the Hub do as a client: see hub_client.py."""
+import io
+import logging
 import os
+import resource
 import sys
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 
+import hub_names
 import timm
 import torch
 from hub_client import ENDPOINT, FILES, TINY, assert_equal, main, make, message, pull, set_faults
@@ -146,6 +150,20 @@ def refusals():
     return {'local': not_pushed(), 'arguments': refused_arguments(), 'hub': hub}
 
 
+def odd_configs(count, lies):
+    """What `from_hub` says of repositories whose config.json somebody wrote by hand, and the memory that lies took."""
+    from timm_res2net import from_hub
+    odd = [message(from_hub, f'alice/odd{i}', num_classes=3) for i in range(count)]
+    log = io.StringIO()
+    logging.getLogger('timm_res2net').addHandler(logging.StreamHandler(log))
+    assert_equal(from_hub('alice/good'), make())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    messages = {name: message(from_hub, f'alice/lie_{name}') for name in lies}
+    assert_equal(from_hub('alice/lie_machine'), make())
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {'odd': odd, 'lies': messages, 'log': log.getvalue(), 'megabytes': megabytes}
+
+
 def away():
     """The Hub cannot be asked: the cache answers, or a message."""
     from timm_res2net import from_hub, push_to_hub
@@ -251,4 +269,4 @@ def script():
 
 
 if __name__ == '__main__':
-    main(globals())
+    main({**vars(hub_names), **globals()})

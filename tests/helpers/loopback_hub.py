@@ -9,6 +9,7 @@ read. Anyone logged in may open a pull request on what they can read. Large file
 name, as on the real Hub.
 """
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -212,6 +213,7 @@ class Handler(FaultyHandler):
         raise Answer(200, {'transfer': 'basic', 'objects': objects})
 
     @staticmethod
+    @functools.lru_cache(maxsize=64)  # weights of 100 MB are asked for again and again
     def entry(path, data, large):
         blob = hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()
         entry = {'type': 'file', 'path': path, 'size': len(data), 'oid': blob}

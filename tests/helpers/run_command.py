@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from timm_res2net.commands.command_line import run_command
 
 
@@ -27,3 +29,7 @@ def here(name, *args, cwd=None):
     finally:
         os.chdir(before)
     return subprocess.CompletedProcess([name, *args], code, out.getvalue(), err.getvalue())
+
+
+# for a test that asks the same of both: `run` is the one or the other
+BOTH_WAYS = pytest.mark.parametrize('run', [here, pytest.param(command, marks=pytest.mark.slow)])

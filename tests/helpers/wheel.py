@@ -48,11 +48,10 @@ def build(folder: Path, source: Path) -> Path:
 
 def install(folder: Path, wheel: Path) -> Installed:
     """The wheel in a new environment, where the libraries of this one come after it on the path."""
-    subprocess.run([sys.executable, '-m', 'venv', str(folder)], check=True)
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', str(folder)], check=True)  # theirs is taken
     python = folder / 'bin' / 'python'
-    pip = [python, '-m', 'pip', '--quiet']
+    pip = [sys.executable, '-m', 'pip', '--quiet', '--python', str(python)]
     subprocess.run([*pip, 'install', '--no-deps', '--no-index', str(wheel)], check=True)
-    subprocess.run([*pip, 'uninstall', '--yes', 'setuptools', 'pip'], check=True)  # older ones than the libraries want
     ask = [python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))']
     site = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
     libraries = dict.fromkeys([sysconfig.get_path('purelib'), str(Path(torch.__file__).parents[1])])

@@ -1,6 +1,5 @@
 """The Hub, against a real HTTP server that speaks its API, driven by the real client and by plain timm."""
 import copy
-import itertools
 import json
 import random
 import re
@@ -22,7 +21,9 @@ CARD = 'Ein schöner Text.\n'.encode('latin-1')
 def alice(hub, client):
     """What Alice does while she is logged in, and repositories that are not good made from her alice/good."""
     hub.put_repo('alice/latin', {'README.md': CARD})
-    results = client('good+round_trip+repositories+script+push_as_timm+push_beside_card', HF_TOKEN='hf_alice')
+    results = client(
+        'good+round_trip+repositories+script+push_as_timm+push_beside_card+names+licenses+own_variant+pushes',
+        HF_TOKEN='hf_alice')
     assert 'error' not in results['good'], results['good']['error']
     files = {path: data for path, (data, _) in hub.repos['alice/good'].files().items()}
     for name in ('gated', 'limited', 'other'):
@@ -134,6 +135,15 @@ ARGUMENTS = {  # of `from_hub`
     'revision': 'TypeError: revision=7 must be text: a branch, tag or commit',
     'activation': "ValueError: act_layer='bogus' is not a layer that timm knows by name",
 }
+LIES = {  # model_args -> what `from_hub` says of them
+    'scale': (dict(scale=10**6), 'HubError: The weights of .* do not fit the model'),
+    'layers': (dict(layers=[10**6] * 4), 'HubError: The weights of .* do not fit the model'),
+    'channels': (dict(channels=[32768] * 4), 'HubError: The weights of .* do not fit the model'),
+    'base_width': (dict(base_width=1e9), 'HubError: The weights of .* do not fit the model'),
+    'stem_width': (dict(stem_width=10**6), 'HubError: The weights of .* do not fit the model'),
+    'classes': (dict(num_classes=10**9), 'no error'),  # the weights tell
+    'machine': (dict(device='meta', dtype='float16', checkpoint_path='x', features_only=True), 'no error'),
+}
 LOGIN = 'log in with `hf auth login` or pass token='
 MESSAGES = {
     'anonymous push': f'Not logged in to the Hub: {LOGIN}.',
@@ -165,8 +175,48 @@ MESSAGES = {
 }
 
 
-def test_refusals(hub, client, alice):
-    refusals = result(client('refusals'), 'refusals')
+@pytest.fixture(scope='module')
+def odd(hub, alice):
+    """Each config.json in a repository of its own, beside the weights of alice/good."""
+    files = {path: data for path, (data, _) in hub.repos['alice/good'].files().items()}
+    good = json.loads(files['config.json'])
+    rng = random.Random(0)
+    odd = [None, True, 0, -1, 7, 2.5, '', 'text', [], [1], {}, {'a': 1}, [None], 'res2net50_26w_4s_custom']
+    configs = [good, *odd]
+    for _ in range(60):
+        config = copy.deepcopy(good)
+        for _ in range(rng.randint(1, 2)):
+            place = config if rng.random() < 0.4 else config[rng.choice(['pretrained_cfg', 'model_args'])]
+            if isinstance(place, dict):
+                place[rng.choice([*place, 'extra'])] = rng.choice(odd)
+        configs.append(config)
+    for i, config in enumerate(configs):
+        hub.put_repo(f'alice/odd{i}', {**files, 'config.json': json.dumps(config).encode()})
+    for name, (arguments, _) in LIES.items():
+        config = {**good, 'model_args': {**good['model_args'], **arguments}}
+        hub.put_repo(f'alice/lie_{name}', {**files, 'config.json': json.dumps(config).encode()})
+    hub.put_repo('alice/lie_deep', {**files, 'config.json': b'[' * 10**6})
+    hub.put_repo('alice/lie_long', {**files, 'config.json': b' ' * (1 << 25)})
+    return configs
+
+
+@pytest.fixture(scope='module')
+def alone(hub, client, alice, tmp_path_factory):
+    """What people have who know only timm, and what timm publishes."""
+    folder = tmp_path_factory.mktemp('published')
+    found = result(client({'without_package': [str(folder)]}), 'without_package')
+    hub.put_repo('timm/res2net50_26w_4s.in1k', {p.name: p.read_bytes() for p in folder.iterdir()})
+    return found
+
+
+@pytest.fixture(scope='module')
+def anybody(client, alice, odd, alone):
+    """What happens where nobody is logged in; what is measured comes first."""
+    return client({'odd_configs': [len(odd), [*LIES, 'deep', 'long']], 'refusals': [], 'published': []})
+
+
+def test_refusals(hub, anybody):
+    refusals = result(anybody, 'refusals')
     assert set(refusals['local']) == set(LOCAL)
     for name, pattern in LOCAL.items():
         assert re.match(pattern, refusals['local'][name]), refusals['local'][name]
@@ -180,19 +230,17 @@ def test_refusals(hub, client, alice):
     assert 'alice/no' not in hub.repos
 
 
-def test_timm(hub, client, alice, tmp_path):
+def test_timm(hub, alice, alone, anybody):
     """Both ways between this package and people, or weights, that know only timm."""
     pushed = result(alice, 'push_as_timm')
     config = json.loads(hub.repos['alice/as_timm'].files()['config.json'][0])
     assert config['architecture'] == 'res2net50_14w_8s'
     assert 'import timm_res2net' not in hub.repos['alice/as_timm'].files()['README.md'][0].decode()
     assert pushed['other'].startswith('ValueError: timm has no architecture like this res2net50_14w_8s_custom (')
-    alone = result(client('without_package', str(tmp_path / 'published')), 'without_package')
     assert alone['class'] == alone['free_form'] == 'timm.models.resnet'
     assert alone['output'][0] == pytest.approx(pushed['output'][0], rel=1e-4, abs=1e-5)
     assert 'Unknown model' in alone['plain']
-    hub.put_repo('timm/res2net50_26w_4s.in1k', {p.name: p.read_bytes() for p in (tmp_path / 'published').iterdir()})
-    pulled = result(client('published'), 'published')
+    pulled = result(anybody, 'published')
     assert pulled['output'][0] == pytest.approx(alone['published'][0], rel=1e-5, abs=1e-6)
     assert len([r for r, _ in hub.requests if r.startswith('GET /cdn/timm/')]) == 2  # resumed after the truncation
 
@@ -206,69 +254,6 @@ def test_script(alice):
     assert script['ema'].startswith('error: the checkpoint has no averaged weights')
     assert script['misfit'].startswith('error: the checkpoint does not fit test_res2net_custom')
     assert re.match('error: there is no .*none.pth', script['missing'])
-
-
-PUSH_STEPS = (
-    'create', 'info', 'branch', 'names', 'names get', 'card', 'card get', 'validate', 'preupload', 'batch', 'upload',
-    'verify', 'commit')
-PULL_STEPS = ('config head', 'config get', 'weights head', 'weights get')
-KINDS = (401, 403, 404, 429, 503, 'drop', 'drop_after', 'truncate', 'slow')
-SILENCES = ('silent', 'trickle', 'drip')
-WORDS = {  # of the error, where the server is silent at a step
-    'create': 'creating the repository', 'info': 'looking up the repository', 'branch': 'creating the branch',
-    'names': 'looking up config.json', 'names get': 'downloading config.json',
-    'card': 'looking up README.md', 'card get': 'downloading README.md', 'validate': 'having the model card checked',
-    'preupload': 'announcing the files', 'batch': 'asking where to upload the weights',
-    'upload': 'uploading the weights', 'verify': 'having the upload verified', 'commit': 'committing',
-    'config head': 'looking up config.json', 'config get': 'downloading config.json',
-    'weights head': 'looking up model.safetensors', 'weights get': 'downloading the weights'}
-
-
-def check_faults(hub, client, chosen, timeout=None):
-    prefix = f'f{len(hub.repos)}x'  # of repositories that no other test has
-    outcomes = result(
-        client('faults', chosen, prefix, timeout, file='hub_faults.py', HF_TOKEN='hf_alice'), 'faults')
-    for fault, outcome in zip(chosen, outcomes, strict=True):
-        assert re.fullmatch('no error|Hub(Error|Timeout): .*', outcome), (fault, outcome)
-    return {tuple(fault): outcome for fault, outcome in zip(chosen, outcomes, strict=True)}
-
-
-def test_faults(hub, client):
-    """One at each step; what the client or timm tries again ends well."""
-    retried = [(step, kind, 1) for step in ('preupload', 'batch', 'upload', 'verify') for kind in (503, 'drop')]
-    retried += [('weights get', kind, 1) for kind in ('drop', 'truncate')]
-    others = zip(PUSH_STEPS + PULL_STEPS, itertools.cycle((403, 'truncate', 503, 'drop_after', 'drop')))
-    outcomes = check_faults(hub, client, [*map(list, retried), *([step, kind, 1] for step, kind in others)])
-    assert {outcomes[fault] for fault in retried} == {'no error'}
-
-
-@pytest.mark.parametrize('steps', [
-    ('create', 'names', 'upload', 'commit', 'weights get'), pytest.param(tuple(WORDS), marks=pytest.mark.slow)])
-def test_silence_ends(hub, client, steps):
-    """In one line that names the step, the repository and the setting; the next try works."""
-    chosen = [[step, 'silent', None] for step in steps]
-    chosen += [[step, kind, None] for step in ('upload', 'commit', 'weights get') for kind in ('trickle', 'drip')]
-    outcomes = check_faults(hub, client, chosen, timeout=5)
-    for (step, kind, _), outcome in outcomes.items():
-        pattern = f'Hub.*: {hub.url} kept silent for 5 s while {WORDS[step]} .alice/f.*: try again, .*timeout= or TIMM_'
-        assert re.match(pattern, outcome), (step, kind, outcome)
-
-
-def check_who_am_i(hub, client, kinds):
-    said = result(client('who_am_i', kinds, file='hub_faults.py', HF_TOKEN='hf_alice'), 'who_am_i')
-    for kind in kinds:
-        for outcome in said[str(kind)]:
-            assert outcome.startswith(('HubError: ', 'HubTimeout: ')) and outcome.isprintable(), (kind, outcome)
-            silent = f'{hub.url} kept silent for 2 s while asking who is logged in'
-            assert kind not in SILENCES or silent in outcome
-
-
-def test_whose_it_is(hub, client):
-    check_who_am_i(hub, client, (403, 'drop', 'silent'))
-
-
-def test_what_flows_is_not_cut(client):
-    result(client('large_and_slow', file='hub_faults.py', HF_TOKEN='hf_alice'), 'large_and_slow')
 
 
 def test_without_hub(alice):
@@ -301,60 +286,13 @@ def test_two_revisions_are_one_too_many():
         timm_res2net.from_hub('alice/good@a', revision='b')
 
 
-@pytest.mark.slow
-def test_whose_it_is_with_all_faults(hub, client):
-    check_who_am_i(hub, client, (401, 404, 429, 503, 'drop_after', 'truncate', 'trickle', 'drip'))
-
-
-@pytest.mark.slow
-def test_all_faults(hub, client):
-    kinds = (*KINDS, *SILENCES)
-    chosen = [[step, kind, times] for step in PUSH_STEPS + PULL_STEPS for kind in kinds for times in (1, None)]
-    outcomes = check_faults(hub, client, chosen, timeout=20)
-    for step in PUSH_STEPS + PULL_STEPS:
-        for kind in (401, 403, 404, 429, 503, 'drop'):  # what never ends is an error
-            assert outcomes[step, kind, None] != 'no error', (step, kind)
-
-
-LIES = {  # model_args -> what `from_hub` says of them
-    'scale': (dict(scale=10**6), 'HubError: The weights of .* do not fit the model'),
-    'layers': (dict(layers=[10**6] * 4), 'HubError: The weights of .* do not fit the model'),
-    'channels': (dict(channels=[32768] * 4), 'HubError: The weights of .* do not fit the model'),
-    'base_width': (dict(base_width=1e9), 'HubError: The weights of .* do not fit the model'),
-    'stem_width': (dict(stem_width=10**6), 'HubError: The weights of .* do not fit the model'),
-    'classes': (dict(num_classes=10**9), 'no error'),  # the weights tell
-    'machine': (dict(device='meta', dtype='float16', checkpoint_path='x', features_only=True), 'no error'),
-}
-
-
-def test_odd_configs(hub, client, alice):
+def test_odd_configs(odd, anybody):
     """Anything may be in a config.json: the model of the weights comes, or an error; nothing large is built."""
-    files = {path: data for path, (data, _) in hub.repos['alice/good'].files().items()}
-    good = json.loads(files['config.json'])
-    rng = random.Random(0)
-    odd = [None, True, 0, -1, 7, 2.5, '', 'text', [], [1], {}, {'a': 1}, [None], 'res2net50_26w_4s_custom']
-    configs = [good, *odd]
-    for _ in range(60):
-        config = copy.deepcopy(good)
-        for _ in range(rng.randint(1, 2)):
-            place = config if rng.random() < 0.4 else config[rng.choice(['pretrained_cfg', 'model_args'])]
-            if isinstance(place, dict):
-                place[rng.choice([*place, 'extra'])] = rng.choice(odd)
-        configs.append(config)
-    for i, config in enumerate(configs):
-        hub.put_repo(f'alice/odd{i}', {**files, 'config.json': json.dumps(config).encode()})
-    for name, (arguments, _) in LIES.items():
-        config = {**good, 'model_args': {**good['model_args'], **arguments}}
-        hub.put_repo(f'alice/lie_{name}', {**files, 'config.json': json.dumps(config).encode()})
-    hub.put_repo('alice/lie_deep', {**files, 'config.json': b'[' * 10**6})
-    hub.put_repo('alice/lie_long', {**files, 'config.json': b' ' * (1 << 25)})
-    names = [*LIES, 'deep', 'long']
-    said = result(
-        client('odd_configs', len(configs), names, file='hub_faults.py', HF_TOKEN='hf_alice'), 'odd_configs')
+    said = result(anybody, 'odd_configs')
     messages = said['odd']
     assert messages[0] == 'no error'
-    assert sum(m != 'no error' for m in messages) > len(configs) / 3
-    for config, message in zip(configs, messages, strict=True):
+    assert sum(m != 'no error' for m in messages) > len(odd) / 3
+    for config, message in zip(odd, messages, strict=True):
         assert re.fullmatch('no error|HubError: .*', message), (config, message)
     for name, (_, pattern) in LIES.items():
         assert re.match(pattern, said['lies'][name]), said['lies'][name]
@@ -362,3 +300,51 @@ def test_odd_configs(hub, client, alice):
     assert re.match('HubError: alice/lie_long has a config.json of 33554432 bytes', said['lies']['long'])
     assert "lie_machine: ignored 'device', 'dtype', 'checkpoint_path', 'features_only' in model_args" in said['log']
     assert said['megabytes'] < 200
+
+
+# what a push says of class names, licenses and variants of one's own
+
+def test_names_that_the_repository_has_are_kept(alice):
+    names = result(alice, 'names')
+    assert names['first']['names'] == names['again']['names'] == ['ant', 'bee', 'cat']
+    assert names['first']['said'] == ''
+    assert names['again']['said'] == (
+        'alice/names: the model has no class names, those that the repository has are kept.\n')
+    assert names['other']['names'] == ['x', 'y', 'z'] and names['other']['said'] == ''
+    assert names['five']['names'] is None
+    assert names['five']['said'] == 'alice/names: its class names are not those of 5 classes, they go.\n'
+    assert names['copied']['names'] == ['ant', 'bee', 'cat']
+    assert names['reset']['names'] is None
+    assert {push['written'] for push in names.values()} == {1}
+
+
+def test_weights_of_ones_own_have_no_license_of_others(alice):
+    licenses = result(alice, 'licenses')
+    assert licenses['published']['license'] == licenses['published']['cfg']['license'] == 'apache-2.0'
+    assert licenses['published']['cfg']['tag'] == 'cifar100' and len(licenses['published']['names']) == 100
+    for kind in ('five', 'trained'):
+        assert licenses[kind]['license'] == licenses[kind]['cfg']['license'] == 'unknown'
+        assert 'tag' not in licenses[kind]['cfg'] and licenses[kind]['names'] is None
+        said = licenses[kind]['said']
+        assert 'started from res2net23_32w_4s_cifar_custom.cifar100, which is under apache-2.0' in said
+    assert len(licenses['named']['names']) == 100 and licenses['named']['said'].count('started from') == 1
+    assert licenses['given']['license'] == 'mit' and licenses['given']['said'] == ''
+
+
+def test_a_variant_of_ones_own_is_pulled_by_those_who_lack_it(alice, client):
+    assert result(alice, 'own_variant')['architecture'] == 'res2net_custom'
+    elsewhere = result(client('own_variant_elsewhere'), 'own_variant_elsewhere')
+    assert elsewhere == {'act': 'SiLU', 'scale': 3, 'classes': 2, 'size': [3, 96, 96]}
+
+
+def test_the_command_finds_names_and_says_where(alice):
+    pushes = result(alice, 'pushes')
+    assert pushes['found']['names'] == ['ant', 'bee', 'cat']
+    assert pushes['found']['out'].startswith('http') and pushes['found']['out'].count('\n') == 1
+    assert 'class names are the folders of ' in pushes['found']['said']
+    assert 'trained from res2net23_32w_4s_cifar_custom.cifar100, which is under apache-2.0' in pushes['found']['said']
+    assert pushes['found']['cfg']['license'] == 'unknown' and 'tag' not in pushes['found']['cfg']
+    assert pushes['moved']['names'] is None and 'is not here, so there are no class names' in pushes['moved']['said']
+    again = pushes['found--licensemit']
+    assert again['names'] == ['ant', 'bee', 'cat'] and 'those that the repository has are kept' in again['said']
+    assert again['cfg']['license'] == 'mit' and 'trained from' not in again['said']

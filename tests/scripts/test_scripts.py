@@ -1,6 +1,5 @@
 """The scripts around training: digits as images, the table of evidence."""
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,18 +11,16 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / 'scripts/results'
 
 
-def run(script, *args):
-    command = [sys.executable, str(ROOT / 'scripts' / script), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_digits_are_written_as_images(tmp_path):
+def test_digits_are_written_as_images(tmp_path, monkeypatch, capsys):
     pytest.importorskip('sklearn')
-    assert run('write_digits.py', tmp_path / 'digits').returncode == 0
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    from write_digits import main
+    monkeypatch.setattr(sys, 'argv', ['write_digits.py', str(tmp_path / 'digits')])
+    assert main() == 0
     assert len(list((tmp_path / 'digits/train').rglob('*.png'))) == 1437
     assert len(list((tmp_path / 'digits/test').rglob('*.png'))) == 360
-    again = run('write_digits.py', tmp_path / 'digits')
-    assert again.returncode == 2 and 'Traceback' not in again.stderr
+    assert main() == 2
+    assert capsys.readouterr().err.startswith('error: ')
 
 
 @pytest.fixture

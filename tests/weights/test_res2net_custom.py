@@ -1,5 +1,6 @@
 """The registered variants and their pretrained cfgs."""
 import os
+import re
 
 import pytest
 import timm
@@ -22,6 +23,8 @@ ASKED_FOR = [
     'seres2next29_6c_24w_4s_cifar', 'seres2next29_8c_25w_4s_cifar', 'seres2next29_6c_24w_6s_cifar',
     'resnext29_8c_64w_cifar', 'resnet50', 'test_res2net', 'res2net',
 ]
+EVERY_VARIANT = pytest.mark.parametrize('name', [  # the deep ones differ from others in depth alone
+    pytest.param(n, marks=[pytest.mark.slow] if re.search('101|152|200', n) else []) for n in VARIANTS])
 FORMS = (timm_res2net.Res2Net, timm_res2net.Res2NetCifar, timm_res2net.Res2NetDla)
 
 
@@ -34,7 +37,7 @@ def test_the_module_lists_exactly_ours():
     assert {f'{name}_custom' for name in ASKED_FOR} <= set(VARIANTS)
 
 
-@pytest.mark.parametrize('name', VARIANTS)
+@EVERY_VARIANT
 def test_pretrained_cfg_describes_the_model(name):
     cfg = get_pretrained_cfg(name)
     model = timm.create_model(name, device='meta').eval()
@@ -52,7 +55,7 @@ def test_pretrained_cfg_describes_the_model(name):
     assert model.forward_head(features).shape == (2, cfg.num_classes)
 
 
-@pytest.mark.parametrize('name', VARIANTS)
+@EVERY_VARIANT
 def test_every_variant_takes_arguments_of_its_users(name):
     model = timm.create_model(name, num_classes=3, in_chans=1, scale=2, base_width=16, cardinality=2, device='meta')
     assert model(torch.empty(2, 1, 64, 64, device='meta')).shape == (2, 3)
