@@ -15,6 +15,7 @@ import test_faults
 import test_guest
 import test_odd_models
 import test_paths
+import test_processes
 import test_transforms
 import test_workers
 import test_writers
@@ -162,6 +163,10 @@ ELSEWHERE = {
     'a call in a process forked since': (
         test_workers.test_a_forked_process_without_torchs_threads_is_refused_and_does_not_hang),
     'a worker that was killed': test_workers.test_a_process_that_dies_is_named_and_replaced,
+    'a process that has closed stderr or stdin, `workers=N`': (
+        test_processes.test_workers_of_a_process_with_closed_streams),
+    'a user without home and name, as in a container': test_processes.test_export_by_a_user_without_home_and_name,
+    'more workers than the system has open files for': test_processes.test_more_workers_than_open_files,
     'a worker that was killed, and the file replaced since': (
         test_workers.test_a_process_is_not_replaced_by_one_of_another_file),
     'a model in half precision': test_deploy.test_models_of_other_kinds,

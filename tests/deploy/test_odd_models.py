@@ -37,7 +37,8 @@ def test_what_is_prepacked_is_folded_and_exported(network, tmp_path):
 
 
 @pytest.mark.parametrize('compute', [
-    lambda conv: prune.l1_unstructured(conv, 'weight', 0.5), parametrizations.weight_norm], ids=['pruned', 'norm'])
+    pytest.param(lambda conv: prune.l1_unstructured(conv, 'weight', 0.5), id='pruned'),
+    pytest.param(parametrizations.weight_norm, id='norm', marks=pytest.mark.slow)])
 def test_weights_that_are_computed_are_not_folded(compute, tmp_path):
     model = by_hand(lambda m: compute(m.layer1[0].conv1))
     with torch.no_grad():
@@ -89,7 +90,6 @@ def test_an_average_of_weights_is_told_where_the_model_is(tmp_path):
     average = ModelEmaV3(make()).eval()
     with pytest.raises(TypeError, match='ModelEmaV3 is no network .*: export its module'):
         export(average, tmp_path)
-    assert export(average.module, tmp_path).error <= 1e-4
 
 
 def test_a_network_without_parameters_is_refused(tmp_path):

@@ -149,7 +149,7 @@ def format_of(path: Path) -> str:
 def _reason(error: Exception, path: Path) -> str:
     """In a line, and what to do about it."""
     if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
-        return f'{error.filename}: {error.strerror}: choose another folder.'
+        return f'{error.filename or path}: {error.strerror}: choose another folder.'
     ours, temporary = path.absolute().parent, Path(tempfile.gettempdir())
     if disk_is_full(ours):
         return f'the disk of {ours} is full: free some space, or choose another folder.'

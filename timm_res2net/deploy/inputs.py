@@ -1,8 +1,8 @@
 """What comes into a fast model: refused by name where the model in eager mode would refuse it, NaN where it is broken.
 
 Engines clip, quantize and fuse: NaN and inf become numbers, and an image that holds them a confident class. So does one
-whose numbers overflow inside the network. They are looked for in the input, in its largest and its smallest number: 0.03
-ms an image of 224 x 224. A sum would be as quick, and may cancel.
+whose numbers overflow inside the network. They are looked for in the input, in its largest and its smallest number:
+0.03 ms an image of 224 x 224. A sum would be as quick, and may cancel.
 """
 import math
 from typing import Any

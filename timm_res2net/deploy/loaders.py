@@ -2,6 +2,7 @@
 
 `LOADERS`, at the end, has one entry for each suffix of `writers.FORMATS`.
 """
+import errno
 import importlib
 import json
 import os
@@ -22,6 +23,7 @@ from .guest import alone, interruptible, quiet
 from .placing import forbids_code, missing_temporary
 from .workers import FileError, Pool, Run, start_workers
 
+_EXHAUSTED = errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM  # whatever the file is
 Loaded = Tuple[Pool, Dict[str, Any]]  # with the metadata
 
 
@@ -57,6 +59,8 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
     except (FileNotFoundError, ImportError, FileError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            raise
         raise ValueError(f'{path} cannot be loaded, it is damaged or of another version: {_reason(error)}') from error
 
 

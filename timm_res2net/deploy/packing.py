@@ -38,8 +38,8 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     Raises:
         TypeError: It is no network.
         ValueError: The model is in training mode, prepacked already, has no weights yet (device meta) or a norm that
-            cannot be folded, or `dtype` is another. What it gives raises TypeError or ValueError for an input of another type, dtype or
-            number of dimensions.
+            cannot be folded, or `dtype` is another. What it gives raises TypeError or ValueError for an input of
+            another type, dtype or number of dimensions.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
