@@ -1,5 +1,6 @@
 """Models as they come from training and from other packages: exported and prepacked right, or refused by name."""
 import threading
+import warnings
 
 import pytest
 import torch
@@ -109,7 +110,8 @@ def test_a_model_without_a_pretrained_cfg_is_exported(tmp_path):
 def test_quantized_layers_are_no_weights_that_are_missing():
     """A state dictionary holds more than tensors then."""
     import torch.ao.quantization as quantization
-    with pytest.warns() if torch.__version__ >= '2.8' else pytest.MonkeyPatch.context():
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that it is deprecated
         model = quantization.quantize_dynamic(make(), {nn.Linear}, torch.qint8)
     x = images(2) / 127.5 - 1
     with torch.inference_mode():
