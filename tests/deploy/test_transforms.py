@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 import torch
-from deploying import SIZE, images, make, relative
+from deploying import images, make, relative
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
