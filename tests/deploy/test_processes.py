@@ -1,4 +1,4 @@
-"""Processes that a service may be: without stderr, without a home, with few open files, in a folder that is gone."""
+"""Processes that a service may be: without stderr, without a home, with few open files."""
 import os
 import subprocess
 import sys
@@ -56,12 +56,3 @@ def test_export_by_a_user_without_home_and_name(format, suffix, tmp_path):
     names = 'HOME', 'USER', 'LOGNAME', 'LNAME', 'USERNAME'
     done = python(NOBODY, tmp_path / f'm{suffix}', without=names)
     assert (done.stdout, done.stderr) == ('True\n', '')
-
-
-@pytest.mark.slow
-def test_export_from_a_folder_that_is_gone(tmp_path):
-    code = NOBODY.replace('sys.argv[1]', "'m.pt2', 'torch'").replace(
-        'import sys\n', f"import os, sys\nos.chdir({str(tmp_path)!r})\nos.rmdir({str(tmp_path)!r})\n")
-    done = python(code)
-    assert done.returncode and done.stderr.splitlines()[-1].endswith(
-        'No such file or directory: choose another folder. No file is left.')
