@@ -1,4 +1,5 @@
 """One network, and each file of it made once for all tests that only read it."""
+import signal
 import subprocess
 from pathlib import Path
 
@@ -59,3 +60,11 @@ def sources(monkeypatch):
         return files
     monkeypatch.setattr(torch._inductor, 'aot_compile', aot_compile)
     return found
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, also where a shell started the tests with & and had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from deploying import CASES, SIZE, images, make, relative
+from deploying import CASES, SIZE, images, make, need, relative
 from PIL import Image
 
 from timm_res2net import deploy
@@ -226,6 +226,7 @@ def test_prepacked_under_autocast_follows_the_model(network):
 @pytest.mark.parametrize('format', ['torch', pytest.param('onnx', marks=pytest.mark.slow), 'openvino'])
 def test_pixels_in(format, tmp_path):
     """Pixels cannot be broken, and an empty batch of them is one too."""
+    need(format)
     model = make(num_classes=0)
     path = tmp_path / f'pixels{deploy.FORMATS[format]}'
     deploy.export(model, path, format, image_size=SIZE, images=images(4), pixels_in=True)

@@ -3,6 +3,7 @@ import copy
 import re
 import signal
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,10 @@ import test_bad_input
 import test_deploy
 import test_faults
 import test_guest
+import test_odd_models
+import test_paths
+import test_processes
+import test_transforms
 import test_workers
 import test_writers
 import torch
@@ -69,7 +74,7 @@ def without_compiler(export):
         export(format='aotinductor')
 
 
-def interrupted(export):
+def interrupted(export, interruptible):
     export(progress=lambda line: signal.raise_signal(signal.SIGINT) if line.startswith('running the file') else None)
 
 
@@ -97,6 +102,10 @@ DONE = {
     'other channels': [lambda file: file(X[:, :1]), lambda file: file(X.permute(0, 2, 3, 1))],
     'another size than the file is for': lambda file: file(X[..., 1:]),
     'a tensor on another device': lambda file: file(X.to('meta')),
+    'a tensor without numbers of its own: fake, not initialised, of a class that computes for itself': (
+        lambda file: file(nn.UninitializedParameter())),
+    '`vmap`, `grad` and other transforms of a file': lambda file: torch.vmap(file)(X[None]),
+    'a call that torch.jit traces': lambda file: torch.jit.trace(lambda x: file(x), X),
     'a call after `close()`': lambda exported: closed(deploy.load(exported('torch').path))(X),
     'copying or pickling what is loaded': lambda file: copy.deepcopy(file),
     'a model in training mode': lambda export: export(make().train()),
@@ -106,6 +115,15 @@ DONE = {
     'a name or a loaded file in place of a model': [
         lambda export: export('res2net50_26w_4s_custom'), lambda export, file: export(file)],
     'a scripted model': lambda export: export(torch.jit.trace(make(), X)),
+    'an average of weights around a model (EMA, SWA)': lambda export: export(
+        torch.optim.swa_utils.AveragedModel(make()).eval()),
+    'a model that holds what cannot be copied, a lock say': lambda export: export(
+        by_hand(lambda m: setattr(m, 'lock', threading.Lock()))),
+    'a model that fails for the check images': lambda export: export(
+        by_hand(lambda m: setattr(m, 'fc', nn.Linear(3, 8)))),
+    'a model that gives several outputs, or no floats': lambda export: export(
+        by_hand(lambda m: setattr(m, 'fc', nn.LSTM(m.num_features, 8)))),
+    '`prepack` of what is prepacked': lambda: deploy.prepack(deploy.prepack(make())),
     'features_only=True': lambda export: export(make(features_only=True)),
     'a classifier replaced by hand': lambda export: export(
         by_hand(lambda m: setattr(m, 'fc', nn.Linear(m.num_features, 3)))),
@@ -121,7 +139,11 @@ DONE = {
     'a folder without images': lambda export, tmp_path: export(images=tmp_path),
     'images of another size, type or kind': [
         lambda export, x=x: export(images=x) for x in (images(2)[..., 1:], images(2).float(), np.zeros((2, 3, 8, 8)))],
-    'a path that exists': lambda export, tmp_path: export(name=taken(tmp_path / 'm.pt2').name),
+    'a path that exists, if only as a link to nowhere': lambda export, tmp_path: export(
+        name=taken(tmp_path / 'm.pt2').name),
+    'a path below `~`': lambda: deploy.export(make(), '~/m.pt2'),
+    'too long a name': lambda export: export(name=f'{"x" * 300}.pt2'),
+    "`pixels_in='no'` and such": lambda export: export(pixels_in='no'),
     'a folder in place of the file': lambda export, tmp_path: ((tmp_path / 'm.pt2').mkdir(), export()),
     'a path that another process has written meanwhile': lambda export, tmp_path: export(
         progress=lambda line: line.startswith('running the file') and taken(tmp_path / 'm.pt2')),
@@ -146,9 +168,21 @@ ELSEWHERE = {
     'a call in a process forked since': (
         test_workers.test_a_forked_process_without_torchs_threads_is_refused_and_does_not_hang),
     'a worker that was killed': test_workers.test_a_process_that_dies_is_named_and_replaced,
+    'a process that has closed stderr or stdin, `workers=N`': (
+        test_processes.test_workers_of_a_process_with_closed_streams),
+    'a user without home and name, as in a container': test_processes.test_export_by_a_user_without_home_and_name,
+    'more workers than the system has open files for': test_processes.test_more_workers_than_open_files,
     'a worker that was killed, and the file replaced since': (
         test_workers.test_a_process_is_not_replaced_by_one_of_another_file),
     'a model in half precision': test_deploy.test_models_of_other_kinds,
+    'the same of `prepack`, derivatives forward, gradients of weights, `functional_call`': (
+        test_transforms.test_prepacked_gives_derivatives_forward),
+    'weights that are computed: pruned, parametrized': test_odd_models.test_weights_that_are_computed_are_not_folded,
+    'a link in place of the file, with `overwrite=True`': (
+        test_paths.test_a_link_is_replaced_and_not_what_it_leads_to),
+    'a folder for temporary files that is not there, for AOTInductor': (
+        test_paths.test_a_folder_for_temporary_files_that_is_not_there),
+    'an `.xml` with the `.bin` of another export': test_paths.test_weights_of_another_export_are_refused,
     'norms that cannot be folded': test_deploy.test_norms_that_do_not_fold_are_exported_as_they_are,
     "int8 for torch's own formats, with torch 2.6": test_deploy.test_int8_with_the_oldest_torch_is_refused,
     'a folder for temporary files with spaces, or from which nothing may be run': (

@@ -61,10 +61,11 @@ def test_a_file_where_a_folder_should_be(network, tmp_path):
 
 
 INTERRUPTED = '''
-import os, sys, torch
+import os, signal, sys, torch
 from deploying import SIZE, images, make
 from timm_res2net import deploy
 path, format = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has ignored of what it starts with &
 torch.manual_seed(0)
 model = make()
 try:
@@ -162,7 +163,7 @@ def test_pairs_of_several_processes_are_not_mixed(tmp_path):
     assert (tmp_path / 'm.xml').read_text() == (tmp_path / 'm.bin').read_text()
 
 
-def test_ctrl_c_is_not_lost_in_a_callback(capfd):
+def test_ctrl_c_is_not_lost_in_a_callback(capfd, interruptible):
     """Python drops what is raised while it clears up after objects; torch makes many such calls when it traces."""
     class Dying:
         def __del__(self):
@@ -370,8 +371,9 @@ def test_without_photographs_all_but_int8_is_checked_on_made_up_images(network, 
     report = deploy.export(network, tmp_path / 'model.pt2', 'torch', image_size=SIZE)
     assert report.made_up and report.images == 32 and report.top1_agreement == 1 and report.noise < 1e-3
     assert '32 images made up here (scikit-image is not installed)' in str(report)
-    with pytest.raises(ImportError, match='give images'):
-        deploy.export(network, tmp_path / 'int8.pt2', 'torch', 'int8', image_size=SIZE)
+    if ('torch', 'int8') in CASES:
+        with pytest.raises(ImportError, match='give images'):
+            deploy.export(network, tmp_path / 'int8.pt2', 'torch', 'int8', image_size=SIZE)
     assert [p.name for p in tmp_path.iterdir()] == ['model.pt2']
 
 

@@ -6,7 +6,7 @@ import torch
 from timm.data import create_transform
 
 from ..model.images import Source, read_image
-from .inputs import check_tensor, may_be_broken, nan_for_broken
+from .inputs import check_tensor, holds_numbers, is_broken, nan_for_broken
 from .preprocessing import image_mode
 from .workers import Pool
 
@@ -56,9 +56,10 @@ class Deployed:
         An image that holds NaN, inf or numbers beyond 1e30 gives NaN. There are no gradients, and no autocast.
 
         Raises:
-            TypeError: It is no tensor.
+            TypeError: It is no tensor, or one without numbers of its own.
             ValueError: Another type, shape or device.
-            RuntimeError: The file has been closed, or torch runs it and the process has been forked since.
+            RuntimeError: The file has been closed, or torch runs it and the process has been forked since; or
+                torch.jit traces the call.
         """
         x, broken = self.look(x)
         if not len(x):
@@ -67,8 +68,17 @@ class Deployed:
         return nan_for_broken(y, x) if broken else y
 
     def look(self, x: Any) -> Tuple[torch.Tensor, bool]:
-        """What each call does first: refuse, or give the engine's input and whether an image may be broken."""
+        """What each call does first: refuse, or give the engine's input and whether an image is broken."""
         check_tensor(x, 'model.transform(image)[None] for a picture, torch.from_numpy(x) for an array')
+        if torch.jit.is_tracing():  # which would keep this answer for all inputs
+            raise RuntimeError('A loaded file cannot be traced: trace the model that it was exported from.')
+        if x.device.type != 'cpu':  # compiled code would read its address as one of the CPU's
+            remedy = 'tensors on meta hold no numbers' if x.is_meta else 'use x.cpu()'
+            raise ValueError(f'The input is on {x.device}, exported files run on the CPU: {remedy}.')
+        if not holds_numbers(x):
+            raise TypeError(
+                f'The input is a {type(x).__name__} that holds no numbers itself (fake, not initialised, or of vmap or '
+                'another transform, say): call the file with a plain torch.Tensor.')
         shape, dtype = self.metadata['shape'], torch.float32
         if self.metadata['input'] == 'pixels':
             dtype = torch.uint8
@@ -77,10 +87,8 @@ class Deployed:
         if x.dtype != dtype or not fits:
             raise ValueError(
                 f'The input is {x.dtype} of shape {tuple(x.shape)}, it must be {dtype} of ({self._shape()}).')
-        if x.device.type != 'cpu':  # compiled code would read its address as one of the CPU's
-            raise ValueError(f'The input is on {x.device}, exported files run on the CPU: use x.cpu().')
         x = x.detach().contiguous().resolve_neg()
-        return x, may_be_broken(x)
+        return x, is_broken(x)
 
     def _run(self, x: torch.Tensor) -> torch.Tensor:
         size = self.metadata['shape'][0]

@@ -3,6 +3,7 @@
 The formats are in `writers.py`.
 """
 import errno
+import re
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Callable, Dict, Optional, Union
 import torch
 from torch import nn
 
-from ..model.arguments import check_choice, check_int, check_path
+from ..model.arguments import check_bool, check_choice, check_int, check_path
 from ..model.fold import check_inference, check_weights
 from ..model.wrappers import unwrapped
 from .guest import interruptible, quiet, settings_of_export
@@ -109,6 +110,7 @@ def export(
     model, path = unwrapped(model), check_path('path', path)
     format = format_of(path) if format is None else format
     check_target(path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite)
+    pixels_in = check_bool('pixels_in', pixels_in)
     _check_model(model)
     with quiet(), settings_of_export(next(model.parameters()).device.type):
         with interruptible():
@@ -147,7 +149,7 @@ def format_of(path: Path) -> str:
 def _reason(error: Exception, path: Path) -> str:
     """In a line, and what to do about it."""
     if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
-        return f'{error.filename}: {error.strerror}: choose another folder.'
+        return f'{error.filename or path}: {error.strerror}: choose another folder.'
     ours, temporary = path.absolute().parent, Path(tempfile.gettempdir())
     if disk_is_full(ours):
         return f'the disk of {ours} is full: free some space, or choose another folder.'
@@ -155,7 +157,8 @@ def _reason(error: Exception, path: Path) -> str:
         return (
             f'the disk of {ours} or that of {temporary}, where engines work, is full: free some space, choose another '
             'folder, or name one with room in TMPDIR.')
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+    said = re.split(r'\n *Output:\n', str(error))[-1]  # by a compiler, after its command
+    return f'{type(error).__name__}: {" ".join(said.split())[:300]}'
 
 
 def check_target(
@@ -172,15 +175,14 @@ def check_target(
     check_choice('format', format, tuple(FORMATS))
     check_choice('precision', precision, tuple(PRECISIONS))
     check_int('calibration', calibration)
+    check_bool('dynamic_size', dynamic_size)
+    check_bool('overwrite', overwrite)
     if path.suffix != FORMATS[format]:
         raise ValueError(f"path={str(path)!r} must end in {FORMATS[format]!r} for format={format!r}.")
     for argument in (f'precision={precision!r}', f'dynamic_size={bool(dynamic_size)}'):
         if argument in WRITERS[format].refuses:
             raise ValueError(f'{argument}: {WRITERS[format].refuses[argument]}')
-    for file in WRITERS[format].files(path):
-        if file.is_dir():
-            raise FileExistsError(f'{file} is a folder; choose another path.')
-        check_free(file, overwrite)
+    _check_path(path, format, overwrite)
     if batch_size is not None:
         check_int('batch_size', batch_size)
     if image_size is not None:
@@ -189,13 +191,28 @@ def check_target(
         WRITERS[format].check_installed(precision)
 
 
+def _check_path(path: Path, format: str, overwrite: bool) -> None:
+    first = path.parts[0]
+    if first.startswith('~') and len(path.parts) > 1 and not Path(first).exists():
+        raise ValueError(f'path={str(path)!r} has a {first} that only a shell expands: use Path(...).expanduser().')
+    for file in WRITERS[format].files(path):
+        try:
+            folder = file.is_dir()
+        except OSError as error:  # too long, say
+            raise ValueError(f'path={str(path)[:99]!r}..: {error.strerror}, choose another path.') from error
+        if folder:
+            raise FileExistsError(f'{file} is a folder; choose another path.')
+        check_free(file, overwrite)
+
+
 def _check_model(model: nn.Module) -> None:
     check_inference(model)
     check_weights(model.state_dict())
-    if not hasattr(model, 'num_classes'):
+    if not hasattr(model, 'num_classes') or next(model.parameters(), None) is None:
+        inside = isinstance(getattr(model, 'module', None), nn.Module)  # of an average of weights, say
         raise TypeError(
             f'{type(model).__name__} is no network of timm_res2net or timm with one output (features_only=True gives '
-            'several): export the whole model.')
+            f'several): export {"its module" if inside else "the whole model"}.')
 
 
 def _compare(job: Job, outputs: torch.Tensor) -> Dict[str, Any]:

@@ -2,6 +2,7 @@
 
 `LOADERS`, at the end, has one entry for each suffix of `writers.FORMATS`.
 """
+import errno
 import importlib
 import json
 import os
@@ -17,11 +18,12 @@ import torch
 from ..model.arguments import check_int, check_path
 from ..version import __version__
 from .deployed import NEEDED, Deployed
-from .engines import METADATA, cpu_features, engine, onnx_sessions, openvino_requests
+from .engines import METADATA, checksum, cpu_features, engine, onnx_sessions, openvino_requests
 from .guest import alone, interruptible, quiet
-from .placing import forbids_code
+from .placing import forbids_code, missing_temporary
 from .workers import FileError, Pool, Run, start_workers
 
+_EXHAUSTED = errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM  # whatever the file is
 Loaded = Tuple[Pool, Dict[str, Any]]  # with the metadata
 
 
@@ -57,6 +59,8 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
     except (FileNotFoundError, ImportError, FileError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            raise
         raise ValueError(f'{path} cannot be loaded, it is damaged or of another version: {_reason(error)}') from error
 
 
@@ -78,6 +82,12 @@ def _metadata(path: Path, text: Optional[str]) -> Dict[str, Any]:
         raise FileError(
             f'{path} does not say its {", ".join(missing)}: it was written by timm-res2net '
             f'{metadata.get("timm_res2net", "of another version")}, here is {__version__}; export it again.')
+    shape, config = metadata['shape'], metadata['data_config']
+    sizes = isinstance(shape, list) and len(shape) == 4 and all(
+        n is None or type(n) is int and n > 0 for n in shape)
+    if not sizes or not isinstance(config, dict) or 'input_size' not in config:
+        raise FileError(
+            f'{path} says that it takes {shape}, preprocessed by {config}, which cannot be: export it again.')
     return metadata
 
 
@@ -106,6 +116,8 @@ def load_aotinductor(path: Path) -> Loaded:
         raise FileError(
             f'{path} was compiled for a CPU with {", ".join(sorted(missing))}, which this one has not: export the '
             'model on this machine, or as .onnx.')
+    if missing_temporary():
+        raise FileError(f'{path} is unpacked in {missing_temporary()}: set it to another folder.')
     if forbids_code(temporary := Path(tempfile.gettempdir())):
         raise FileError(
             f'{path} is unpacked in {temporary}, and nothing may be run there (noexec): set TMPDIR to another folder.')
@@ -130,7 +142,9 @@ def _of_this_process(model: Callable[[torch.Tensor], torch.Tensor]) -> Run:
         try:
             with torch.no_grad(), torch.autocast('cpu', enabled=False):
                 return model(x)
-        except AssertionError as error:  # a guard of torch.export, in files for any size
+        except (AssertionError, RuntimeError) as error:  # a guard of torch.export, in files for any size
+            if isinstance(error, RuntimeError) and 'Expected input at' not in str(error):  # as torch 2.6 says it
+                raise
             raise ValueError(f'The input of shape {tuple(x.shape)} is none that the file takes: {error}.') from error
     return run
 
@@ -181,10 +195,16 @@ def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
 def load_openvino(path: Path, workers: Optional[int]) -> Loaded:
     if not path.with_suffix('.bin').is_file():
         raise FileNotFoundError(f'{path} has no {path.with_suffix(".bin").name} beside it, which holds its weights.')
+    with path.open('rb') as file:
+        if not file.read(99).lstrip().startswith(b'<'):  # of which OpenVINO would say on stderr what else it is not
+            raise FileError(f'{path} is no XML.')
     core = engine('openvino').Core()
     core.set_property({'ENABLE_MMAP': False})  # a mapped file that somebody cuts short would end the process
     model = core.read_model(path)
     metadata = _metadata(path, model.get_rt_info(METADATA).astype(str) if model.has_rt_info(METADATA) else None)
+
+    if metadata.get('weights') not in (None, checksum(path.with_suffix('.bin'))):
+        raise FileError(f'{path} and {path.with_suffix(".bin").name} are not of one export: copy both again.')
 
     def server(request):  # which holds one input and one output
         return lambda x: torch.from_numpy(request.infer([x.numpy()])[0].copy())

@@ -14,10 +14,11 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from ..model.blocks import Res2NetBottleneck, Res2NetDlaBottleneck
 from ..model.fold import check_weights, conv_norm_acts, fold, replace_modules
-from .inputs import check_tensor
+from .inputs import check_tensor, holds_numbers
 
 _SHAPES = 8  # input shapes for which a weight is packed; the best layout differs from one to another
 
@@ -36,14 +37,16 @@ def prepack(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
 
     Raises:
         TypeError: It is no network.
-        ValueError: The model is in training mode, has no weights yet (device meta) or a norm that cannot be folded, or
-            `dtype` is another. What it gives raises TypeError or ValueError for an input of another type, dtype or
-            number of dimensions.
+        ValueError: The model is in training mode, prepacked already, has no weights yet (device meta) or a norm that
+            cannot be folded, or `dtype` is another. What it gives raises TypeError or ValueError for an input of
+            another type, dtype or number of dimensions.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f'dtype={dtype} must be torch.float32 or torch.bfloat16.')
     packed = fold(model)
     check_weights(packed.state_dict())
+    if any(isinstance(m, PackedConv2d) for m in packed.modules()):  # whose ReLUs are in its convolutions
+        raise ValueError('The model is prepacked already: give the one that it was made of.')
     packed = packed.to('cpu', dtype)
     packed = packed.to(memory_format=torch.channels_last).requires_grad_(False)
     blocks: List[Any] = [m for m in packed.modules() if type(m) in PACKED_BLOCKS]
@@ -81,7 +84,8 @@ class Batch(threading.local):
     """What a model's convolutions have to know of the batch that a thread is computing.
 
     Attributes:
-        ordinary: Its numbers are finite, and so are their squares.
+        ordinary: Its numbers are finite, and so are their squares; nothing else is computed along with them, as in
+            torch.func's transforms and derivatives forward.
     """
     ordinary = True
 
@@ -97,6 +101,7 @@ class PackedConv2d(nn.Conv2d):
         nn.Module.__init__(self)
         _take_over(self, conv)
         self.packed: Dict[Tuple[Any, ...], Optional[torch.Tensor]] = {}  # None: plain path for inputs of this shape
+        self.own = [self.weight]  # what is packed, and not what torch.func.functional_call puts there for a call
         self.relu = relu
         self.batch = batch
         self.takes_input = False  # the first of its model, which looks at what users give
@@ -105,19 +110,21 @@ class PackedConv2d(nn.Conv2d):
         """(B, C, H, W) -> (B, C', H', W'), plus a shortcut of that shape."""
         if self.takes_input:
             _check_input(x, self.weight.dtype)
-        x = x.to(self.weight.dtype)
+        weight = self.weight
+        x = x.to(weight.dtype)
         if x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing() or (
-                torch.is_grad_enabled() and x.requires_grad) or torch.is_autocast_enabled('cpu'):
+                torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)) or (
+                torch.is_autocast_enabled('cpu')):
             return self.plain(x, shortcut)
         if self.takes_input:
-            self.batch.ordinary = math.isfinite(torch.linalg.vector_norm(x).item())
-        if not self.batch.ordinary or not x.numel():
+            self.batch.ordinary = _is_ordinary(x)
+        if not self.batch.ordinary or not x.numel() or weight is not self.own[0]:
             return self.plain(x, shortcut)
         key = (x.shape, x.stride(), shortcut is None or shortcut.stride())
         if key not in self.packed:
             return self.first(key, x, shortcut) if len(self.packed) < _SHAPES else self.plain(x, shortcut)
-        weight = self.packed[key]
-        return self.plain(x, shortcut) if weight is None else self.fast(x, weight, shortcut)
+        packed = self.packed[key]
+        return self.plain(x, shortcut) if packed is None else self.fast(x, packed, shortcut)
 
     def plain(self, x: torch.Tensor, shortcut: Optional[torch.Tensor]) -> torch.Tensor:
         """The documented path."""
@@ -148,12 +155,13 @@ class PackedConv2d(nn.Conv2d):
         return expected
 
     def _apply(self, *args, **kwargs) -> 'PackedConv2d':
-        self.packed = {}
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)
+        self.packed, self.own = {}, [self.weight]
+        return self
 
     def _load_from_state_dict(self, *args) -> None:
-        self.packed = {}
         super()._load_from_state_dict(*args)
+        self.packed, self.own = {}, [self.weight]
 
     def __deepcopy__(self, memo: Dict[int, Any]) -> 'PackedConv2d':
         new = self.__class__.__new__(self.__class__)
@@ -200,6 +208,12 @@ def _check_input(x: Any, dtype: torch.dtype) -> None:
         raise ValueError(f'The input is {x.dtype}, it must be {wanted}: use x.to({wanted}).')
     if x.ndim != 4:
         raise ValueError(f'The input has shape {tuple(x.shape)}, it must be (B, C, H, W): x[None] is a batch of one.')
+
+
+def _is_ordinary(x: torch.Tensor) -> bool:
+    """See `Batch`."""
+    return holds_numbers(x) and forward_ad.unpack_dual(x).tangent is None and (
+        math.isfinite(torch.linalg.vector_norm(x).item()))
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

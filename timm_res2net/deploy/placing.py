@@ -34,7 +34,7 @@ class Taken(FileExistsError):
 
 def check_free(file: Path, overwrite: bool) -> None:
     """Raise `Taken` where `overwrite` is not set and the file exists."""
-    if file.exists() and not overwrite:
+    if os.path.lexists(file) and not overwrite:  # a link, too, to whatever
         raise Taken(f'{file} exists already; choose another path or overwrite=True.')
 
 
@@ -70,7 +70,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _move(files: Sequence[Path], targets: Sequence[Path]) -> int:
     size = sum(file.stat().st_size for file in files)
     aside = {target: file.with_name(f'old{target.suffix}') for file, target in zip(files, targets, strict=True)}
-    there = {target for target in targets if target.exists()}
+    there = {target for target in targets if os.path.lexists(target)}
     try:
         for file, target in zip(files, targets, strict=True):
             if target in there:
@@ -78,7 +78,7 @@ def _move(files: Sequence[Path], targets: Sequence[Path]) -> int:
             os.replace(file, target)
     except BaseException:
         for target, old in aside.items():
-            if old.exists():
+            if os.path.lexists(old):
                 os.replace(old, target)
             elif target not in there:
                 target.unlink(missing_ok=True)
@@ -94,6 +94,21 @@ def disk_is_full(folder: Path) -> bool:
 def forbids_code(folder: Path) -> bool:
     """Whether code must not be run from a folder, which need not be there yet."""
     return hasattr(os, 'ST_NOEXEC') and bool(os.statvfs(_existing(folder)).f_flag & os.ST_NOEXEC)
+
+
+def missing_temporary() -> str:
+    """The variable that names a folder for temporary files which cannot be used, if one does.
+
+    Python takes another folder then; torch's C++ does not, and reads the variables in another order.
+    """
+    for variable in ('TMPDIR', 'TMP', 'TEMP', 'TEMPDIR'):
+        if folder := os.environ.get(variable):
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError:
+                return f'{variable}={folder!r}, which is no folder that one may write to'
+            return ''
+    return ''
 
 
 def _existing(folder: Path) -> Path:

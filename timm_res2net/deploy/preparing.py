@@ -1,5 +1,4 @@
 """A model made ready for export: the graph that is written, what it is run on, and what it has to compute."""
-import copy
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Dict, Optional
@@ -8,7 +7,7 @@ import torch
 from torch import nn
 
 from ..model.data_cfg import class_names
-from ..model.fold import fold_norms
+from ..model.fold import copied, fold_norms
 from ..version import __version__
 from .preprocessing import Images, Preprocessed, data_config, has_photographs, made_pixels, normalise, read_pixels
 from .writers import WRITERS
@@ -90,8 +89,21 @@ def count_images(precision: str, calibration: int) -> int:
 def _outputs(model: nn.Module, pixels: torch.Tensor, config: Dict[str, Any]) -> torch.Tensor:
     """What the model computes where it is, in float32."""
     weight = next(model.parameters())
-    plain = model if weight.dtype == torch.float32 else copy.deepcopy(model).float()
-    return torch.cat([plain(normalise(p.to(weight.device), config)).cpu().float() for p in pixels.split(8)])
+    plain = model if weight.dtype == torch.float32 else copied(model).float()
+    outputs = []
+    for p in pixels.split(8):
+        try:
+            y: Any = plain(normalise(p.to(weight.device), config))
+        except Exception as error:
+            reason = ' '.join(str(error).split())[:200]
+            raise ValueError(
+                f'The model itself fails for check images of shape {tuple(p.shape)}, {type(error).__name__}: '
+                f'{reason}') from error
+        if not isinstance(y, torch.Tensor) or not y.is_floating_point() or y.ndim < 2 or len(y) != len(p):
+            what = f'{y.dtype} of shape {tuple(y.shape)}' if isinstance(y, torch.Tensor) else type(y).__name__
+            raise TypeError(f'The model gives {what}, it must give one tensor of floats, (B, classes) say.')
+        outputs.append(y.cpu().float())
+    return torch.cat(outputs)
 
 
 def _check_outputs(model: Any, outputs: torch.Tensor) -> None:
@@ -109,7 +121,7 @@ def _check_outputs(model: Any, outputs: torch.Tensor) -> None:
 
 def _inference_copy(model: nn.Module) -> Any:
     """The model folded, or as it is if it has norms that do not fold, in float32 on the CPU."""
-    model = copy.deepcopy(model).cpu().float().requires_grad_(False)  # before norms are folded, for precision
+    model = copied(model).cpu().float().requires_grad_(False)  # before norms are folded, for precision
     with suppress(ValueError):  # after which it is as it was
         fold_norms(model)
     return model

@@ -17,7 +17,8 @@ _PHOTOGRAPHS = ('rocket', 'coffee', 'astronaut', 'cat', 'camera')
 
 def data_config(model: nn.Module, image_size: Optional[int] = None) -> Dict[str, Any]:
     """timm's preprocessing of a model: input_size (C, H, W), mean, std, interpolation, crop_pct, crop_mode."""
-    config = for_channels(resolve_data_config({}, model=model), getattr(model, 'in_chans', 3))
+    known = model if getattr(model, 'pretrained_cfg', None) else nn.Identity()  # timm takes None for a dictionary
+    config = for_channels(resolve_data_config({}, model=known), getattr(model, 'in_chans', 3))
     if image_size is not None:
         config['input_size'] = (config['input_size'][0], image_size, image_size)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}

@@ -14,7 +14,10 @@ def serve(path: str, threads: int) -> None:
     """What a worker does: read batches from stdin until it is closed, write answers to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who wait for an answer
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), 'wb')
-    os.dup2(2, 1)  # whatever else is printed must not get between the answers
+    try:
+        os.dup2(2, 1)  # whatever else is printed must not get between the answers
+    except OSError:  # a service that has closed stderr
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     torch.set_num_threads(threads)
     try:
         model = load(path)

@@ -151,7 +151,15 @@ def environment(**variables: str) -> Dict[str, str]:
 def start_workers(path: Path, count: int) -> List[Worker]:
     """`count` processes that share the cores that torch has here."""
     threads = max(1, torch.get_num_threads() // count)
-    return [Worker(path.absolute(), threads) for _ in range(count)]
+    started: List[Worker] = []
+    try:
+        for _ in range(count):
+            started.append(Worker(path.absolute(), threads))
+    except BaseException:  # the system has no more processes or open files
+        for worker in started:
+            worker.stop()
+        raise
+    return started
 
 
 def send(stream: IO[bytes], x: Optional[torch.Tensor] = None, **words: str) -> None:

@@ -16,8 +16,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 from torch import nn
 
-from .engines import METADATA, compiler, cpu_features, engine
-from .placing import forbids_code
+from .engines import METADATA, checksum, compiler, cpu_features, engine
+from .placing import forbids_code, missing_temporary
 from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
 
@@ -70,8 +70,11 @@ def write_openvino(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata:
     model.reshape({0: openvino.PartialShape([-1 if n is None else n for n in metadata['shape']])})
     if metadata['precision'] == 'int8':
         model = quantize_openvino(model, inputs, metadata['shape'][0])
-    model.set_rt_info(json.dumps(metadata), METADATA)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    weights: Dict[str, int] = {}
+    for _ in range(2):  # first to see what weights it has
+        model.set_rt_info(json.dumps({**metadata, **weights}), METADATA)
+        openvino.save_model(model, path, compress_to_fp16=False)
+        weights = {'weights': checksum(path.with_suffix('.bin'))}
 
 
 def _program(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:
@@ -127,6 +130,8 @@ class Writer:
 
 def _check_compiled_paths() -> None:
     """torch hands paths to the compiler without quotes, and without a word writes slow code where it may run none."""
+    if missing_temporary():
+        raise ValueError(f'torch compiles in {missing_temporary()}: set it to another folder.')
     for folder in filter(None, (tempfile.gettempdir(), os.environ.get('TORCHINDUCTOR_CACHE_DIR'))):
         if re.search(r'\s', folder):
             reason = 'the compiler takes no path with spaces'

@@ -76,6 +76,12 @@ def fold_norms(model: nn.Module) -> None:
             raise ValueError(
                 f'{norm} cannot be folded: only batch norms with running statistics are a convolution at inference, '
                 "use norm_layer='batchnorm2d'.")
+    names = {module: name for name, module in model.named_modules()}
+    for conv in pairs.values():
+        if not isinstance(conv._parameters.get('weight'), nn.Parameter):
+            raise ValueError(
+                f'{names[conv]}.weight is computed at each call (pruned, or parametrized), its norm cannot be folded: '
+                'make it permanent, by torch.nn.utils.prune.remove or parametrize.remove_parametrizations say.')
     for norm, conv in pairs.items():
         w, b, mean, var, gain, shift = (cast(torch.Tensor, v if v is None else v.detach().double()) for v in (
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias))
@@ -106,13 +112,21 @@ def check_inference(model: Any) -> None:
         raise ValueError(f'The model{part} is in training mode: call model.eval() first.')
 
 
-def check_weights(state: Mapping[str, torch.Tensor], error: Type[ValueError] = ValueError) -> None:
+def check_weights(state: Mapping[str, Any], error: Type[ValueError] = ValueError) -> None:
     """Raise an error for the state dict of a model that is a shape only."""
-    empty = next((name for name, value in state.items() if value.is_meta), None)
+    empty = next((name for name, value in state.items() if getattr(value, 'is_meta', False)), None)
     if empty is not None:
         raise error(
             f'the model has no values on the meta device ({empty}): build it outside torch.device(\'meta\'), or give '
             "it memory by model.to_empty(device='cpu') and load weights into it.")
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy, or a TypeError for a model that holds what cannot be copied, such as a lock or an open file."""
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(f'The model cannot be copied ({error}): take away the attribute that cannot.') from error
 
 
 @torch.inference_mode(False)  # or its weights could not be used where gradients are asked for
@@ -123,11 +137,11 @@ def fold(model: nn.Module) -> nn.Module:
         model: One of this package, or timm's feature extractor around one, in eval mode; possibly compiled.
 
     Raises:
-        TypeError: It is no network, or torch.jit has scripted it.
+        TypeError: It is no network, torch.jit has scripted it, or it cannot be copied.
         ValueError: A part of it is in training mode, or it has a norm that cannot be folded.
     """
     model = unwrapped(model)
     check_inference(model)
-    model = copy.deepcopy(model)
+    model = copied(model)
     fold_norms(model)
     return model
