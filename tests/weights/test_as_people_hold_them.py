@@ -1,4 +1,4 @@
-"""Files as people have them: what holds the network is read, and what holds none is told by its kind, with what to do."""
+"""Files as people have them: what holds the network is read, what holds none is told by its kind, with what to do."""
 import bz2
 import collections
 import datetime
@@ -118,7 +118,8 @@ class TestBesideTheWeights:
         HistoryBuffer.__module__, HistoryBuffer.__qualname__ = module.__name__, 'HistoryBuffer'
         HistoryBuffer.min.__module__, HistoryBuffer.min.__qualname__ = module.__name__, 'HistoryBuffer.min'
         module.HistoryBuffer = HistoryBuffer
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+        for name in ('mmengine', 'mmengine.logging', module.__name__):
+            monkeypatch.setitem(sys.modules, name, module)
         content = {'state_dict': under('backbone.', state), 'message_hub': {'loss': HistoryBuffer()}}
         torch.save(content, tmp_path / 'file.pth', pickle_protocol=protocol)
         monkeypatch.delitem(sys.modules, module.__name__)
@@ -266,7 +267,7 @@ class TestNames:
         (lambda s: {k: v for k, v in s.items() if 'running' not in k and 'num_' not in k},
          'no running_mean and running_var, and .* save state_dict'),
         (lambda s: {k: v for k, v in s.items() if k != 'fc.bias'}, 'its classifier has none, num_classes=0 leaves it'),
-        (lambda s: {('fc.weight_v' if k == 'fc.weight' else k): v for k, v in s.items()}, 'fc.weight_v, no plain layer'),
+        (lambda s: {('fc.weight_v' if k == 'fc.weight' else k): v for k, v in s.items()}, 'fc.weight_v, no plain'),
         (lambda s: {k: v.to(torch.float8_e5m2) if v.is_floating_point() else v for k, v in s.items()},
          'float32 and float64 are taken.*float8'),
     ])
@@ -314,7 +315,8 @@ def test_tensors_by_pickle_alone(state, saved):
 @pytest.mark.parametrize(('place', 'words'), [
     ('https://example.org/x.pth', r'https://example.org/x.pth: no such file; this is an address: download it'),
     ('s3://bucket/x.pth', 's3://bucket/x.pth: no such file; this is an address, and only files of this machine'),
-    ('file:///x.pth', 'only files of this machine'), ('hf-hub:timm/x', r'from_hub\(USER/NAME\)'), ('hf://x/y', 'from_hub'),
+    ('file:///x.pth', 'only files of this machine'), ('hf-hub:timm/x', r'from_hub\(USER/NAME\)'),
+    ('hf://x/y', 'from_hub'),
     ('local-dir:x', 'give the folder alone'), ('~/x.pth', 'give the whole path'), (NAME, f"create_model\\('{NAME}'"),
     ('c:/x.pth', r'c:/x\.pth: no such file\.$'), ('nowhere.pth', r'nowhere\.pth: no such file\.$'),
 ])

@@ -135,8 +135,8 @@ def free_output(path: Union[str, Path], overwrite: bool = False, folder: bool = 
     """A file that is to be written, or a folder, refused at once where that could not be done at the end.
 
     Raises:
-        Refusal: It exists and `overwrite` is not set, it is a folder where a file is meant or the other way round, it is
-            `-`, or its folder is not there or cannot be written to. Folders are made with their parents.
+        Refusal: It exists and `overwrite` is not set, it is `-`, it is a folder where a file is meant or the other
+            way round, or its folder is not there or cannot be written to. Folders are made with their parents.
     """
     path = Path(path)
     if str(path) == '-':

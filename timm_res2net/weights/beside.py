@@ -11,8 +11,9 @@ from .unpickle import Budget, Made, Scalar, UnsafePickleError, resolve
 # classes whose objects are no more than their attributes
 _OBJECTS = ('argparse.Namespace', 'types.SimpleNamespace', 'mmengine.logging.history_buffer.HistoryBuffer')
 _DICTIONARIES = (
-    'easydict.EasyDict', 'lightning_fabric.utilities.data.AttributeDict', 'lightning.fabric.utilities.data.AttributeDict',
-    'pytorch_lightning.utilities.parsing.AttributeDict', 'lightning.pytorch.utilities.parsing.AttributeDict')
+    'easydict.EasyDict', 'lightning_fabric.utilities.data.AttributeDict',
+    'lightning.fabric.utilities.data.AttributeDict', 'pytorch_lightning.utilities.parsing.AttributeDict',
+    'lightning.pytorch.utilities.parsing.AttributeDict')
 _PATHS = ('PurePosixPath', 'PureWindowsPath', 'PosixPath', 'WindowsPath')
 _TIMES = ('date', 'datetime', 'time', 'timedelta', 'timezone')
 _PLAIN = ('list', 'dict', 'int', 'float', 'str', 'bool', 'tuple')  # classes that are named: a factory of entries

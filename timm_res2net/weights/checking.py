@@ -82,7 +82,8 @@ def _unfit_values(state: State, own: State) -> List[str]:
              if (state[k].dtype not in _FLOATS if own[k].is_floating_point()
                  else state[k].is_floating_point() or state[k].is_complex())]
     if wrong:
-        faults.append(f'{len(wrong)} of a wrong dtype (float16, bfloat16, float32 and float64 are taken): {listed(wrong)}')
+        faults.append(
+            f'{len(wrong)} of a wrong dtype (float16, bfloat16, float32 and float64 are taken): {listed(wrong)}')
     floats = [k for k in shared if state[k].dtype in _FLOATS and own[k].dtype in _FLOATS]
     infinite = [k for k in floats if not torch.isfinite(state[k].to(own[k].dtype)).all()]
     if infinite:

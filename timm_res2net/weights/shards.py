@@ -24,7 +24,7 @@ def load_shards(index: Path, content: Mapping[str, Any], load: Callable[[Path], 
         if not isinstance(of_weight, dict) or not of_weight:
             raise CheckpointError('it has no weight_map, which says what file has which weight.')
         for file in of_weight.values():
-            if not isinstance(file, str) or Path(file).name != file or file in INDEXES:
+            if not file or not isinstance(file, str) or Path(file).name != file or file in INDEXES:
                 raise CheckpointError(f'it names {file!r}, which is no file beside it.')
     shards = {file: load(index.parent / file) for file in sorted(set(of_weight.values()))}
     weights: Dict[str, Any] = {}

@@ -122,6 +122,16 @@ class _FromBuffer(Made):
         return array
 
 
+class _Empty(Made):
+    """Stands for `bytes`, which makes the empty bytes of old pickles, and is refused everything else."""
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> bytes:
+        if args:
+            raise UnsafePickleError('builtins.bytes')
+        return b''
+
+
 class Encode(Made):
     """Stands for `_codecs.encode`, which old pickles make bytes with."""
     __slots__ = ('budget',)
@@ -167,6 +177,7 @@ class Ordered(Encode):
 ARRAYS = {  # module and name -> what stands for it
     ('numpy', 'ndarray'): _Array,
     ('numpy', 'dtype'): _Dtype,
+    **{(module, 'bytes'): _Empty() for module in ('builtins', '__builtin__')},
     **{(f'numpy.{core}.multiarray', '_reconstruct'): _Reconstruct() for core in ('core', '_core')},
     **{(f'numpy.{core}.multiarray', 'scalar'): Scalar() for core in ('core', '_core')},
     **{(f'numpy.{core}.numeric', '_frombuffer'): _FromBuffer() for core in ('core', '_core')},

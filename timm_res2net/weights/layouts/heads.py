@@ -9,11 +9,12 @@ _TRUNK = re.compile(
     r'fc|(?:base_layer|conv|bn|norm|stem|layer|level|stage|block|res|pool|maxpool|features)\d*(?:_\d+)?')
 # what people call a classifier of their own, with the places in it that a single layer may have
 _CLASSIFIER = re.compile(
-    r'(?P<where>.*?)(?P<name>(?:classifier|head|last_linear|linear|logits|output|cls)(?:\.(?:\d|fc|linear))?)\.weight')
+    r'(?P<where>.*?)(?P<name>(?:classifier|head|last_linear|linear|logits|output|cls)'
+    r'(?:\.(?:\d|fc|linear))?)\.weight')
 
 
 def without_other_heads(state: State) -> Tuple[State, State]:
-    """The network, and what no trunk has; a state without a trunk stays whole, for what is wrong with it is said of it."""
+    """The network, and what no trunk has; a state without a trunk stays whole, to be told as it is."""
     others = {k: v for k, v in state.items() if not _TRUNK.fullmatch(k.partition('.')[0])}
     if not any(k.startswith(('layer1.', 'base_layer.')) for k in state):
         others = {}
