@@ -1,5 +1,6 @@
 """What all commands share: parser, errors in one line, interrupts, closed pipes, files to be written, progress."""
 import argparse
+import io
 import os
 import re
 import sys
@@ -33,6 +34,8 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: argparse's, after help or wrong usage.
     """
+    if getattr(sys.stdout, 'errors', '') == 'strict' and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names that the terminal has no letters for
     return ending_quietly(partial(_run, name, arguments))
 
 
@@ -42,7 +45,8 @@ def ending_quietly(run: Callable[[], int]) -> int:
         try:
             return run()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by the shell, >&-
+                sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
         return 141
@@ -131,10 +135,12 @@ def free_output(path: Union[str, Path], overwrite: bool = False, folder: bool = 
     """A file that is to be written, or a folder, refused at once where that could not be done at the end.
 
     Raises:
-        Refusal: It exists and `overwrite` is not set, it is a folder where a file is meant or the other way round, or
-            its folder is not there or cannot be written to. Folders are made with their parents.
+        Refusal: It exists and `overwrite` is not set, it is `-`, it is a folder where a file is meant or the other
+            way round, or its folder is not there or cannot be written to. Folders are made with their parents.
     """
     path = Path(path)
+    if str(path) == '-':
+        raise Refusal(f'- would be a {"folder" if folder else "file"} of this name, not standard output: give another')
     if path.exists() and path.is_dir() != folder:
         raise Refusal(f'{path} is a {"file" if folder else "folder"}, give a {"folder" if folder else "file"}')
     if path.exists() and not overwrite:

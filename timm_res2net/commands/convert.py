@@ -30,6 +30,7 @@ WORDS = {
     'give variant= to have': 'give --variant to have',
     ', or load_checkpoint without a model': '',
 }
+SUFFIXES = ('.pth', '.pt', '.bin', '.tar', '.ckpt', '.safetensors', '.pdparams', '.onnx', '.pt2', '.xml')  # of files
 CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the difference is 0 on most machines
 
 
@@ -55,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
         left_out = '--as-timm' if args.as_timm else '--class-names'
         raise Refusal(f'files of projects have their own names and no class names: leave out {left_out} with --to')
     try:
+        suffix = Path(args.folder).suffix
+        if not args.to and suffix in SUFFIXES and not Path(args.folder).is_dir():
+            raise Refusal(f'OUT {args.folder} has the name of a file, and a folder is written: leave out {suffix}, or '
+                          'write a file of another project by --to (timm, official, ..)')
         free_output(args.folder, args.overwrite, folder=not args.to)  # before any work
         model, found = load(args)
         if args.to:

@@ -41,6 +41,8 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
         FileNotFoundError, Refusal: There is no such file, folder or name.
     """
     path = Path(name)
+    if not name.strip():
+        raise Refusal(f'the name of the model is empty, it must be one of: {NAMES}')
     if is_registered(name):
         model = _create(name, pretrained, kwargs)
     elif path.suffix in EXPORTED and (path.exists() or not timm.is_model(name)):

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 
 
+_MODELS = ('.pth', '.pt', '.ckpt', '.safetensors', '.pdparams', '.onnx', '.pt2', '.xml')
+
+
 def gather(paths: List[str]) -> List[Tuple[str, 'Source']]:
     """(name, source) of each image; folders are searched, no path at all means scikit-image's photographs.
 
     Raises:
         ImportError: Those are meant, and scikit-image is not installed.
-        Refusal: There are no images.
+        Refusal: There are no images, or a model is among them.
     """
     from ..model.images import bundled
     empty: List[str] = []
@@ -31,6 +34,8 @@ def _listed(paths: List[str], empty: List[str]) -> Iterator[Tuple[str, 'Source']
     """(name, source) of each image; folders without any are added to `empty`."""
     from ..model.images import find_images
     for path in map(Path, paths):
+        if path.suffix in _MODELS or (path / 'model.safetensors').is_file():
+            raise Refusal(f'{path} is a model, not an image: the option for models names it')
         if not path.is_dir():
             yield str(path), path
             continue

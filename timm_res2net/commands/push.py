@@ -99,18 +99,18 @@ def check_target(args: argparse.Namespace) -> None:
     Raises:
         Refusal, HubError: The folder cannot be written, the name is none, or nobody is logged in.
     """
-    if args.dry_run is not None:
-        empty = args.dry_run.is_dir() and not any(args.dry_run.iterdir())
-        free_output(args.dry_run, args.overwrite or empty, folder=True)
-        return
-    if args.create_pr and args.revision not in (None, 'main'):
-        raise Refusal(f'--revision {args.revision}: a pull request is opened against main, leave out --revision')
     from huggingface_hub import get_token
     from huggingface_hub.utils import validate_repo_id
 
     from ..hub.errors import LOGIN, HubError, hub_errors
     with hub_errors(args.repo_id):
         validate_repo_id(args.repo_id)
+    if args.dry_run is not None:
+        empty = args.dry_run.is_dir() and not any(args.dry_run.iterdir())
+        free_output(args.dry_run, args.overwrite or empty, folder=True)
+        return
+    if args.create_pr and args.revision not in (None, 'main'):
+        raise Refusal(f'--revision {args.revision}: a pull request is opened against main, leave out --revision')
     if get_token() is None:
         raise HubError(f'Not logged in to the Hub: {LOGIN}.')
 

@@ -82,7 +82,8 @@ def read_architecture(
     if 'base_layer.0.weight' in shapes:
         cls: Type[Network] = Res2NetDla
         arguments, planes, blocks = _dla(shapes)
-    elif 'layer1.0.conv1.weight' in shapes and shapes.has('layer3.'):
+    elif 'layer1.0.conv1.weight' in shapes:
+        _check_stages(shapes)
         cls = Res2Net if shapes.has('layer4.') else Res2NetCifar
         arguments, blocks = _resnet(shapes, 4 if cls is Res2Net else 3)
         arguments.update(_imagenet_stem(shapes) if cls is Res2Net else _cifar_stem(shapes))
@@ -102,6 +103,15 @@ def read_architecture(
         implies = {k: v for k, v in implies.items() if k != 'first_block'}
     arguments.update(implies)
     return Architecture(cls, arguments, planes, widths, squeezes, tuple(implies))
+
+
+def _check_stages(shapes: _Shapes) -> None:
+    """A network has all of its stages: three after the stem of a CIFAR network, else four."""
+    stem = shapes.get('conv1.weight', ())
+    if not shapes.has('layer4.') and (not shapes.has('layer3.') or stem[2:] != (3, 3)):
+        last = next((s for s in (3, 2) if shapes.has(f'layer{s}.')), 1)
+        raise CheckpointError(
+            f'its stages end with layer{last}: it is a part of a network, and only whole ones can be loaded.')
 
 
 def _check_blocks(shapes: _Shapes, arguments: Mapping[str, Any], first: Sequence[str]) -> None:

@@ -56,8 +56,10 @@ def _misfits(state: State, own: State, in_chans: int) -> List[str]:
         and state[k].shape != own[k].shape
         and not (k == first and tuple(state[k].shape) == (own[k].shape[0], in_chans, *own[k].shape[2:]))]
     if missing:
-        why = 'the checkpoint has no classifier, create the model with num_classes=0' if all(
-            k.startswith('fc.') for k in missing) else 'the model has them, the checkpoint does not'
+        why = 'the model has them, the checkpoint does not'
+        if all(k.startswith('fc.') for k in missing):
+            why = ('its classifier has none, num_classes=0 leaves it out' if 'fc.weight' in state else
+                   'the checkpoint has no classifier, create the model with num_classes=0')
         faults.append(f'{len(missing)} missing ({why}): {listed(missing)}')
     if unexpected:
         why = 'the model was created with num_classes=0' if all(
@@ -78,7 +80,8 @@ def _unfit_values(state: State, own: State) -> List[str]:
              if (state[k].dtype not in _FLOATS if own[k].is_floating_point()
                  else state[k].is_floating_point() or state[k].is_complex())]
     if wrong:
-        faults.append(f'{len(wrong)} of a wrong dtype (weights are floating point): {listed(wrong)}')
+        faults.append(
+            f'{len(wrong)} of a wrong dtype (float16, bfloat16, float32 and float64 are taken): {listed(wrong)}')
     floats = [k for k in shared if state[k].dtype in _FLOATS and own[k].dtype in _FLOATS]
     infinite = [k for k in floats if not torch.isfinite(state[k].to(own[k].dtype)).all()]
     if infinite:

@@ -87,7 +87,7 @@ def load_read(
     with naming(checkpoint.path):
         with _understanding():
             checkpoint = rename(checkpoint, prefix)
-            info = _recognise(checkpoint, variant) if network is None else _describe_given(checkpoint, network)
+            info = _recognise(checkpoint, variant, kwargs) if network is None else _describe_given(checkpoint, network)
         if model is None:
             network = _build(checkpoint, info, kwargs)
         else:
@@ -118,7 +118,7 @@ def inspect_checkpoint(
     """
     checkpoint = read_checkpoint(check_path('path', path), use_ema, entry)
     with naming(path), _understanding():
-        return _recognise(rename(checkpoint, prefix), None)
+        return _recognise(rename(checkpoint, prefix), None, {})
 
 
 def _check_overlay(checkpoint: Checkpoint, overlay: Mapping[str, Any]) -> None:
@@ -154,13 +154,15 @@ def _understanding() -> Iterator[None]:
         raise CheckpointError(f'its weights cannot be understood ({type(error).__name__}: {error}).') from error
 
 
-def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo:
+def _recognise(checkpoint: Checkpoint, variant: Optional[str], given: Mapping[str, Any]) -> CheckpointInfo:
     """Variant and arguments, from names and shapes and from what the file says of itself; or of the given variant."""
     found = read_architecture(checkpoint.shapes, checkpoint.implies)
     assumed: List[str] = []
     if variant is None:
         said = told(checkpoint, found)
         name, model_args = said or match(found)
+        if model_args.get('norm_layer') == 'groupnorm' and 'norm_layer' not in given:
+            _check_groups(checkpoint)
         assumed = taken_for_granted(checkpoint, found, name, model_args, said is not None)
     else:
         name = variant_of(variant)
@@ -169,6 +171,15 @@ def _recognise(checkpoint: Checkpoint, variant: Optional[str]) -> CheckpointInfo
         known = complete(*VARIANTS[name][:2])
         model_args = {k: v for k, v in found.arguments.items() if k in HEAD and v != known[k]}
     return _info(checkpoint, name, model_args, found.arguments['num_classes'], found.arguments['in_chans'], assumed)
+
+
+def _check_groups(checkpoint: Checkpoint) -> None:
+    """A norm without statistics is taken for a group norm, which has 32 groups."""
+    odd = next((k for k, s in checkpoint.shapes.items() if k.endswith('.weight') and len(s) == 1 and s[0] % 32), None)
+    if odd:
+        raise CheckpointError(
+            f'it has no running_mean and running_var, and {odd} has {checkpoint.shapes[odd][0]} channels, which no '
+            'group norm has: save state_dict(), of which named_parameters() is a part, or give norm_layer=.')
 
 
 def _build(checkpoint: Checkpoint, info: CheckpointInfo, kwargs: Dict[str, Any]) -> Any:

@@ -79,12 +79,13 @@ def taken_for_granted(
     Args:
         says: Whether the file itself has told `name` and `model_args`.
     """
-    assumed = [] if says else list(checkpoint.assumed)
+    forms = [what for what in checkpoint.assumed if what.startswith('first_block=')]
+    assumed = [what for what in checkpoint.assumed if not says or what not in forms]
     if not says and checkpoint.architecture:
         assumed.append(
             f'what has no weights (strides, activation) to be as in {name}: it was trained as '
             f'{checkpoint.architecture[:_LONGEST]}, which is not here; load that, or give variant= and arguments')
-    elif not says and not checkpoint.implies and not checkpoint.assumed:
+    elif not says and not checkpoint.implies and not forms:
         stride = ''
         if found.cls is Res2NetCifar:
             full = complete(*VARIANTS[name][:2])

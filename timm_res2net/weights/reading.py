@@ -7,6 +7,7 @@
 | .pdparams (paddle.save) | `load_numpy_pickle` |
 | .ckpt (MindSpore) | `load_mindspore` |
 | a folder as timm and the Hub lay it out | its model.safetensors or pytorch_model.bin, and its config.json |
+| the same with large weights in several files | `load_shards`, as the index says |
 | either of these files | the same, with the config.json beside it |
 | a folder of timm's train.py | its model_best.pth.tar or last.pth.tar |
 
@@ -27,7 +28,9 @@ import yaml
 
 from ..model.data_cfg import OF_THE_WEIGHTS, read_config
 from .checkpoint import Checkpoint, CheckpointError, naming
+from .kinds import is_shard, kind_of, kind_of_archive, no_file, no_weights
 from .mindspore import is_mindspore, load_mindspore
+from .shards import INDEXES, load_shards
 from .torch_pickle import load_archive, load_legacy
 from .unpickle import Budget, UnsafePickleError, load_numpy_pickle, resolve
 from .unwrapping import unwrap
@@ -35,8 +38,9 @@ from .words import listed
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
 _TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
-_WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model_best.pth.tar', 'last.pth.tar')
-_DESCRIBED = _WEIGHT_FILES[:2]  # by a config.json beside them, whether the folder is given or the file
+_DESCRIBED = ('model.safetensors', 'pytorch_model.bin', *INDEXES)  # by a config.json beside them
+_WEIGHT_FILES = (*_DESCRIBED, 'model_best.pth.tar', 'last.pth.tar')
+_NEITHER = 'neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams)'
 _ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')
 _LONGEST_YAML = 100_000  # bytes; a megabyte takes a minute to read
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
@@ -45,23 +49,32 @@ _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its inte
 def _load_any(path: Path) -> Any:
     size = path.stat().st_size
     with path.open('rb') as file:
-        head = file.read(32)
+        head = file.read(512)
         if size == 0:
             raise CheckpointError('the file is empty.')
         if head.startswith(b'PK\x03\x04') or path.suffix != '.pdparams' and zipfile.is_zipfile(path):
+            _refuse(kind_of_archive(path))
             return load_archive(path)
-        if head.startswith(b'\x80') and _TORCH_MAGIC in head:
+        if head.startswith(b'\x80') and _TORCH_MAGIC in head[:32]:
             return load_legacy(path)
         header = struct.unpack('<Q', head[:8])[0] if len(head) > 8 else size
-        if path.suffix == '.safetensors' or header < size and head[8:9] == b'{':
-            from safetensors.torch import load_file
-            return load_file(path)
+        from safetensors.torch import load_file as load_safetensors
+        if header < size and head[8:9] == b'{':
+            return load_safetensors(path)
         if is_mindspore(head, path):
             return load_mindspore(path)
+        _refuse(kind_of(head, path))
+        if path.suffix == '.safetensors':
+            return load_safetensors(path)  # which says what is wrong with it
         if not head.startswith(b'\x80'):
-            raise CheckpointError('neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams).')
+            raise CheckpointError(f'{_NEITHER}.')
         file.seek(0)
         return load_numpy_pickle(file)
+
+
+def _refuse(kind: str) -> None:
+    if kind:
+        raise CheckpointError(f'{_NEITHER}: it is {kind}.')
 
 
 def load_file(path: Union[str, Path]) -> Any:
@@ -73,7 +86,7 @@ def load_file(path: Union[str, Path]) -> Any:
     """
     path = Path(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'{path}: no such file.')
+        raise FileNotFoundError(no_file(path))
     with naming(path):
         try:
             return _load_any(path)
@@ -82,21 +95,20 @@ def load_file(path: Union[str, Path]) -> Any:
         except UnsafePickleError as error:
             raise CheckpointError(
                 f'refused, and nothing in it was executed: besides tensors it asks for {error}. If you trust where it '
-                'comes from, save its state dict alone, where it was made, and use that file.') from None
+                'comes from, save its state dict alone by torch.save, where it was made, and use that file.') from None
         except Exception as error:  # a damaged file makes the readers raise almost anything
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CheckpointError(f'truncated or damaged, it cannot be read ({reason}).') from error
 
 
 def as_tensors(state: Dict[Any, Any]) -> Tuple[Dict[str, torch.Tensor], List[str]]:
-    """Check that every weight is a plain tensor of its own, and turn arrays into tensors.
+    """Check that every weight is a plain tensor, and turn arrays into tensors.
 
     Returns:
         Name -> tensor, and the names of the entries that are no weights.
     """
     tensors: Dict[str, torch.Tensor] = {}
     others: List[str] = []
-    seen: Dict[Any, str] = {}
     for name, value in state.items():
         if name == _PADDLE_NAMES:
             continue
@@ -118,23 +130,20 @@ def as_tensors(state: Dict[Any, Any]) -> Tuple[Dict[str, torch.Tensor], List[str
             raise CheckpointError(f'{name} is a tensor without values (on the meta device).')
         value = value.detach()
         if value.numel() > 1:
-            _check_memory(name, value, seen)
+            _check_strides(name, value)
         tensors[name] = value
     if not tensors:
         raise CheckpointError('it holds no tensors.')
     return tensors, others
 
 
-def _check_memory(name: str, value: torch.Tensor, seen: Dict[int, str]) -> None:
-    """A weight fills its own memory; overlapping ones come from a damaged file and would load without a word."""
+def _check_strides(name: str, value: torch.Tensor) -> None:
+    """A weight fills its memory; one that overlaps itself comes from a damaged file and would load without a word."""
     extent = 1
     for stride, length in sorted((s, n) for s, n in zip(value.stride(), value.shape, strict=True) if n > 1):
         if stride != extent:
             raise CheckpointError(f'{name} has strides {value.stride()}, which do not fit shape {tuple(value.shape)}.')
         extent *= length
-    other = seen.setdefault(value.data_ptr(), name)
-    if other != name:
-        raise CheckpointError(f'{name} and {other} share the same memory.')
 
 
 class _Yaml(yaml.SafeLoader):
@@ -217,11 +226,13 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optiona
     if os.path.isdir(path):  # False, not an error, for a path that no file can have
         files = [path / name for name in _WEIGHT_FILES if (path / name).is_file()]
         if not files:
-            raise CheckpointError(f'{path}: a folder without any of {", ".join(_WEIGHT_FILES)}.')
+            raise CheckpointError(no_weights(path, _WEIGHT_FILES))
         file, described = files[0], True
     beside = file.parent / 'config.json'
     config = _json(beside) if described and beside.is_file() else None
-    content = load_file(file)
+    if is_shard(file):
+        raise CheckpointError(f'{file}: a part of the weights alone, by its name: give the folder with all of them.')
+    content = load_shards(file, _json(file), load_file) if file.name in INDEXES else load_file(file)
     with naming(file):
         checkpoint = checkpoint_of(content, use_ema, entry)
     training = _training(content, file.parent)

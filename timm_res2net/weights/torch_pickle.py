@@ -16,7 +16,8 @@ from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple
 
 import torch
 
-from .unpickle import Budget, Encode, Made, Ordered, Unpickler, UnsafePickleError, resolve
+from .beside import beside, is_named, number
+from .unpickle import ARRAYS, Budget, Encode, Made, Ordered, Unpickler, UnsafePickleError, resolve
 
 _OTHER_TENSORS = ('_rebuild_sparse_tensor', '_rebuild_qtensor', '_rebuild_nested_tensor')
 _BYTES_OF_AN_ITEM = 8  # of a tuple
@@ -51,20 +52,6 @@ class _Name(Made):
         return self.name
 
 
-class _Namespace(Made):
-    """`argparse.Namespace`, in which timm keeps its command line; a dictionary in the end."""
-    __slots__ = ('words',)
-
-    def __init__(self) -> None:
-        self.words: Any = {}
-
-    def __setstate__(self, state: Any) -> None:
-        self.words = state
-
-    def resolve(self, budget: Budget, depth: int) -> Any:
-        return resolve(self.words, budget, depth + 1)
-
-
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
     """`torch._utils._rebuild_tensor` and its second version.
 
@@ -94,6 +81,14 @@ def _from_type(function: Any, _: Any, args: Any, *__: Any) -> Any:
 
 def _not_plain(*_: Any) -> Any:
     raise UnsafePickleError('a sparse, nested or quantized tensor, not a plain one')
+
+
+def _method(owner: Any, name: Any) -> _Name:
+    """`getattr`, by which a history of losses names its methods: no more than their names."""
+    full = f'{owner.name}.{name}' if isinstance(owner, _Name) and isinstance(name, str) else ''
+    if not is_named(full):
+        raise UnsafePickleError('builtins.getattr')
+    return _Name(full, None)
 
 
 def _text(*args: Any) -> str:
@@ -128,15 +123,18 @@ class _Unpickler(Unpickler):
             'torch.Size': spend(tuple, _BYTES_OF_AN_ITEM), 'builtins.set': spend(list, _BYTES_OF_AN_ITEM),
             'builtins.bytearray': spend(bytes, 1), 'collections.OrderedDict': Ordered(budget),
             'collections.Counter': Ordered(budget), '_codecs.encode': Encode(budget), 'builtins.complex': complex,
-            'torch.device': _text, 'torch.serialization._get_layout': _text, 'argparse.Namespace': _Namespace}
+            'torch.device': _text, 'torch.serialization._get_layout': _text, 'builtins.getattr': _method,
+            **beside(Ordered(budget), spend(list, _BYTES_OF_AN_ITEM))}
 
     def find_class(self, module: str, name: str) -> Any:
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f'{module}.{name}'
+        if (module, name) in ARRAYS:
+            return _Name(full, number) if name == 'scalar' else ARRAYS[module, name]
         constant = module == 'torch' and isinstance(
             getattr(torch, name, None), (type, torch.dtype, torch.layout, torch.qscheme))
         if full not in self.known and not constant and full not in (
-                'torch.storage.UntypedStorage', 'torch.storage.TypedStorage'):
+                'torch.storage.UntypedStorage', 'torch.storage.TypedStorage') and not is_named(full):
             raise UnsafePickleError(full)
         return _Name(full, self.known.get(full))
 

@@ -6,6 +6,7 @@ afterwards. numpy's own objects are not handed out, since their `__setstate__` t
 """
 import io
 import pickle
+import struct
 from typing import Any, BinaryIO, ClassVar, Dict
 
 import numpy as np
@@ -101,7 +102,7 @@ class _Reconstruct(Made):
         return _Array()
 
 
-class _Scalar(Made):
+class Scalar(Made):
     """Stands for `numpy.core.multiarray.scalar`."""
     __slots__ = ()
 
@@ -109,6 +110,26 @@ class _Scalar(Made):
         array = _Array()
         array.__setstate__((1, (), dtype, False, data))
         return array
+
+
+class _FromBuffer(Made):
+    """Stands for `numpy.core.numeric._frombuffer`, which arrays are made by since protocol 5."""
+    __slots__ = ()
+
+    def __call__(self, data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
+        array = _Array()
+        array.__setstate__((1, shape, dtype, order != 'C', data))
+        return array
+
+
+class _Empty(Made):
+    """Stands for `bytes`, which makes the empty bytes of old pickles, and is refused everything else."""
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> bytes:
+        if args:
+            raise UnsafePickleError('builtins.bytes')
+        return b''
 
 
 class Encode(Made):
@@ -153,19 +174,21 @@ class Ordered(Encode):
         return made
 
 
-_KNOWN = {
+ARRAYS = {  # module and name -> what stands for it
     ('numpy', 'ndarray'): _Array,
     ('numpy', 'dtype'): _Dtype,
+    **{(module, 'bytes'): _Empty() for module in ('builtins', '__builtin__')},
     **{(f'numpy.{core}.multiarray', '_reconstruct'): _Reconstruct() for core in ('core', '_core')},
-    **{(f'numpy.{core}.multiarray', 'scalar'): _Scalar() for core in ('core', '_core')},
+    **{(f'numpy.{core}.multiarray', 'scalar'): Scalar() for core in ('core', '_core')},
+    **{(f'numpy.{core}.numeric', '_frombuffer'): _FromBuffer() for core in ('core', '_core')},
 }
 
 
 class Unpickler(pickle._Unpickler):
     """On the implementation in Python: the one in C allocates whatever a damaged memo index asks for.
 
-    What comes next is not in files of weights: sets, whose members are hashed as keys are, numbered names, and byte
-    arrays of protocol 5, for which Python takes the memory that their length asks for before it reads.
+    A byte array of protocol 5 is read as bytes: Python takes the memory that its length asks for before it reads. What
+    is not in files of weights: sets, whose members are hashed as keys are, numbered names, and buffers of other files.
     """
 
     def load_empty_dictionary(self) -> None:
@@ -186,7 +209,14 @@ class Unpickler(pickle._Unpickler):
         raise UnsafePickleError('a set')
 
     def load_bytearray(self) -> None:
-        raise UnsafePickleError('a byte array')
+        size, = struct.unpack('<Q', self.read(8))  # type: ignore[attr-defined]
+        data = self.read(size)  # type: ignore[attr-defined]
+        if len(data) != size:
+            raise pickle.UnpicklingError(f'a byte array of {size} bytes has {len(data)}')
+        self.append(data)  # type: ignore[attr-defined]
+
+    def load_buffer(self) -> None:
+        raise UnsafePickleError('a buffer of another file')
 
     def get_extension(self, code: int) -> Any:
         raise UnsafePickleError(f'the extension {code}')
@@ -195,7 +225,8 @@ class Unpickler(pickle._Unpickler):
         **pickle._Unpickler.dispatch, pickle.EMPTY_DICT[0]: load_empty_dictionary, pickle.DICT[0]: load_dict,
         pickle.NEWOBJ[0]: load_newobj,
         **dict.fromkeys((pickle.EMPTY_SET[0], pickle.FROZENSET[0], pickle.ADDITEMS[0]), load_set),
-        **dict.fromkeys((pickle.BYTEARRAY8[0], pickle.NEXT_BUFFER[0], pickle.READONLY_BUFFER[0]), load_bytearray)}
+        pickle.BYTEARRAY8[0]: load_bytearray,
+        **dict.fromkeys((pickle.NEXT_BUFFER[0], pickle.READONLY_BUFFER[0]), load_buffer)}
 
 
 class _Unpickler(Unpickler):
@@ -206,9 +237,10 @@ class _Unpickler(Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self.made.get((module, name)) or _KNOWN[module, name]
+            return self.made.get((module, name)) or ARRAYS[module, name]
         except KeyError:
-            raise UnsafePickleError(f'{module}.{name}') from None
+            tensors = ', as pickle.dump writes tensors' if module.startswith('torch') else ''
+            raise UnsafePickleError(f'{module}.{name}{tensors}') from None
 
 
 def resolve(value: Any, budget: Budget, depth: int = 0) -> Any:

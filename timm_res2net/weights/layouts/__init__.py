@@ -37,10 +37,11 @@ from . import (
     paddledetection,
     resnet,
 )
-from .heads import with_plain_classifier, without_other_heads
+from .heads import renamed_classifier, with_plain_classifier, without_other_heads
 from .layout import Found, Layout, Renamed, State
 from .network import find_network, without_wrappers
 from .other_kinds import refuse_other_kinds
+from .sequence import ASSUMED, is_sequence, with_names
 
 NATIVE = Layout('official or timm', 'layer1.0.conv1.weight', lambda found: True, lambda found: Renamed(found.state))
 LAYOUTS = (  # the first whose sign it is
@@ -66,6 +67,9 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
     """
     state, left_out = without_wrappers(checkpoint.state)
     found = find_network(state, ANCHORS, prefix)
+    numbered = is_sequence(found.state)
+    if numbered:
+        found = dataclasses.replace(found, state=with_names(found.state))
     refuse_other_kinds(found.state)
     layout = next(layout for layout in LAYOUTS if layout.is_sign(found))
     renamed = layout.to_ours(found)
@@ -76,18 +80,31 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
             more = detail.to_ours(Found(state))
             state, left_out = more.state, [*left_out, *more.left_out]
             name = detail.name if layout is NATIVE and detail.name else name
-    state, others = without_other_heads(state)
-    state, heads, assumed = with_plain_classifier(state)
-    if 'fc.bias' in state and 'fc.weight' not in state:  # it would pass for a network without a classifier
-        raise CheckpointError('it has fc.bias without fc.weight, half a classifier: the file is damaged.')
-    left_out += heads
-    outside = sorted({k.partition('.')[0] for k in found.beside if k not in renamed.used})
+    state, heads = without_other_heads(state)
+    state, words, assumed = with_plain_classifier(state)
+    left_out += words
+    classifier, used, words = renamed_classifier(
+        state, {**found.beside, **{found.prefix + k: v for k, v in heads.items()}}, found.prefix)
+    state, assumed = {**state, **classifier}, [*assumed, *words, *([ASSUMED] if numbered else ())]
+    _check_classifier(state)
+    others = sorted({k.partition('.')[0] for k in heads if found.prefix + k not in used})
+    outside = sorted({k.partition('.')[0] for k in found.beside if k not in (*renamed.used, *used)})
     for parts, where in ((outside, f'outside {found.prefix.rstrip(".")}'), (others, 'beside the network')):
         if parts:
             left_out.append(f'parts {where}: {listed(parts)}')
     return dataclasses.replace(
         checkpoint, state=_with_counters(state), layout=name, prefix=found.prefix, implies=renamed.implies,
         trap=layout.trap, left_out=tuple(left_out), assumed=(*checkpoint.assumed, *renamed.assumed, *assumed))
+
+
+def _check_classifier(state: State) -> None:
+    """Half a classifier would pass for a network without one."""
+    if 'fc.bias' in state and 'fc.weight' not in state:
+        parts = [k for k in state if k.startswith('fc.') and k != 'fc.bias']
+        raise CheckpointError(
+            f'its classifier is fc.bias with {listed(parts)}, no plain layer (weight norm, LoRA): save it after the '
+            'parametrization is removed.' if parts else
+            'it has fc.bias without fc.weight, half a classifier: the file is damaged.')
 
 
 def _with_counters(state: State) -> State:

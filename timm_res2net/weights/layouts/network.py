@@ -5,6 +5,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 from ..checkpoint import CheckpointError
 from ..words import listed
 from .layout import Found, State
+from .sequence import ANCHOR
 
 # parts of names that torch puts around modules: compiled, sharded, checkpointed, parallel
 _WRAPPERS = re.compile(r'(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.')
@@ -60,7 +61,8 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
     Raises:
         CheckpointError: There are several networks, which are listed, or none under the prefix.
     """
-    there = prefixes(state, anchors)
+    anchors = tuple(anchors)
+    there = prefixes(state, anchors) or prefixes(state, (ANCHOR,))
     names = listed([repr(p) for p in there])
     if prefix is not None:
         wanted = prefix and prefix.rstrip('.') + '.'
@@ -69,10 +71,38 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
                 f'prefix={prefix!r}: no network has this before its names, ' + (
                     f'there are {names}.' if there else 'and there is no other.'))
         there = [wanted]
+    there = _without_aliases(state, there, anchors)
     if len(there) > 1:
         raise CheckpointError(
             f'it holds {len(there)} networks, give the prefix of one (prefix={there[0]!r}): {names}.')
     chosen = there[0] if there else ''
-    return Found(
-        {k[len(chosen):]: v for k, v in state.items() if k.startswith(chosen)}, chosen,
-        {k: v for k, v in state.items() if not k.startswith(chosen)})
+    network = {k[len(chosen):]: v for k, v in state.items() if k.startswith(chosen)}
+    _check_memory(network)
+    return Found(network, chosen, {k: v for k, v in state.items() if not k.startswith(chosen)})
+
+
+def _without_aliases(state: State, there: List[str], anchors: Iterable[str]) -> List[str]:
+    """One prefix of those under which the same tensors stand: code that keeps parts of a network under two names.
+
+    That with the most names, and not that without a prefix, under which all the others stand too.
+    """
+    of_memory: Dict[Tuple[int, ...], List[str]] = {}
+    for prefix in there:
+        weights = [state[prefix + anchor] for anchor in anchors if prefix + anchor in state]
+        of_memory.setdefault(tuple(sorted(w.data_ptr() or id(w) for w in weights)), []).append(prefix)
+    return [
+        max(same, key=lambda prefix: (prefix != '', sum(k.startswith(prefix) for k in state)))
+        for same in of_memory.values()]
+
+
+def _check_memory(network: State) -> None:
+    """Each weight has memory of its own: two that share it come from a damaged file and would load without a word.
+
+    Raises:
+        CheckpointError: Two do.
+    """
+    seen: Dict[int, str] = {}
+    for name, value in network.items():
+        other = seen.setdefault(value.data_ptr() or id(value), name) if value.numel() > 1 else name
+        if other != name:
+            raise CheckpointError(f'{name} and {other} share the same memory.')
