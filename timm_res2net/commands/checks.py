@@ -7,6 +7,8 @@ from typing import Any
 from .command_line import Refusal, free_output, whole_file
 
 NAMES = 'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder'  # of a network
+MODEL_FILES = ('.pth', '.pt', '.bin', '.tar', '.ckpt', '.safetensors', '.pdparams', '.onnx', '.pt2', '.xml')
+
 
 def needs(what: str, extra: str, *modules: str) -> None:
     """Refuse where a module is not installed; `extra` is the one of this package that brings it."""

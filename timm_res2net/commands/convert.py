@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Tuple
 
-from .checks import add_entry_and_prefix
+from .checks import MODEL_FILES, add_entry_and_prefix
 from .command_line import Refusal, free_output, message_of
 
 EXAMPLE = 'timm-res2net convert res2net23_32w_4s_cifar_custom.cifar100 converted --check'
@@ -30,7 +30,6 @@ WORDS = {
     'give variant= to have': 'give --variant to have',
     ', or load_checkpoint without a model': '',
 }
-SUFFIXES = ('.pth', '.pt', '.bin', '.tar', '.ckpt', '.safetensors', '.pdparams', '.onnx', '.pt2', '.xml')  # of files
 CHECK_TOLERANCE = 1e-5  # relative; the folder holds the same bits, so the difference is 0 on most machines
 
 
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise Refusal(f'files of projects have their own names and no class names: leave out {left_out} with --to')
     try:
         suffix = Path(args.folder).suffix
-        if not args.to and suffix in SUFFIXES and not Path(args.folder).is_dir():
+        if not args.to and suffix in MODEL_FILES and not Path(args.folder).is_dir():
             raise Refusal(f'OUT {args.folder} has the name of a file, and a folder is written: leave out {suffix}, or '
                           'write a file of another project by --to (timm, official, ..)')
         free_output(args.folder, args.overwrite, folder=not args.to)  # before any work

@@ -3,14 +3,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Tuple, TypeVar
 
+from .checks import MODEL_FILES
 from .command_line import Refusal, progress, warn
 
 if TYPE_CHECKING:
     from ..model.images import Source
 T = TypeVar('T')
-
-
-_MODELS = ('.pth', '.pt', '.ckpt', '.safetensors', '.pdparams', '.onnx', '.pt2', '.xml')
 
 
 def gather(paths: List[str]) -> List[Tuple[str, 'Source']]:
@@ -34,7 +32,7 @@ def _listed(paths: List[str], empty: List[str]) -> Iterator[Tuple[str, 'Source']
     """(name, source) of each image; folders without any are added to `empty`."""
     from ..model.images import find_images
     for path in map(Path, paths):
-        if path.suffix in _MODELS or (path / 'model.safetensors').is_file():
+        if path.suffix in MODEL_FILES or (path / 'model.safetensors').is_file():
             raise Refusal(f'{path} is a model, not an image: the option for models names it')
         if not path.is_dir():
             yield str(path), path
