@@ -578,7 +578,7 @@ def test_load_refuses(exported, tmp_path):
     for x in (torch.zeros(1, 3, 32, 32), torch.zeros(3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE).byte()):
         with pytest.raises(ValueError, match='it must be'):
             loaded(x)
-    with pytest.raises(ValueError, match=r'x\.cpu\(\)'):
+    with pytest.raises(ValueError, match='tensors on meta hold no numbers'):
         loaded(torch.zeros(1, 3, SIZE, SIZE, device='meta'))
 
 
