@@ -116,6 +116,8 @@ PROGRAMS = {
     'a byte array of 8 GB': b'\x96' + (8 * 2 ** 30).to_bytes(8, 'little'),
     'a megabyte made 4,000 times': ENCODED + b'0(' + 4000 * call('_codecs', 'encode', b'(h\x00X\x06\x00\x00\x00latin1t')
                                    + b'l',
+    **{f'a megabyte 4,000 times in a {name}': ENCODED + b'0' + call(module, name, b'(' + 4000 * b'h\x00' + b't')
+       for module, name in (('torch', 'device'), ('pathlib', 'PurePosixPath'))},
     'a dictionary copied 20,000 times': b'}q\x00(' + b''.join(
         b'K%cN' % i for i in range(200)) + b'u0(' + 200_000 * call('collections', 'OrderedDict', b'(h\x00t') + b'l',
     'doubled dictionaries': b'}q\x00' + b''.join(b'}q%c(U\x01ah%cU\x01bh%cu' % (i, i - 1, i - 1) for i in range(1, 60)),

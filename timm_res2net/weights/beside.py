@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict
 
 import numpy as np
 
-from .unpickle import Budget, Made, Scalar, UnsafePickleError, resolve
+from .unpickle import Budget, Made, Scalar, resolve
 
 # classes whose objects are no more than their attributes
 _OBJECTS = ('argparse.Namespace', 'types.SimpleNamespace', 'mmengine.logging.history_buffer.HistoryBuffer')
@@ -50,22 +50,16 @@ def number(dtype: Any, data: Any) -> Made:
     return _Number(Scalar()(dtype, data))
 
 
-def _path(*parts: Any) -> str:
-    if not all(isinstance(part, str) for part in parts):
-        raise UnsafePickleError('a path that is no text')
-    return '/'.join(parts)
-
-
-def beside(dictionary: Callable, sequence: Callable) -> Dict[str, Callable]:
+def beside(dictionary: Callable, sequence: Callable, path: Callable) -> Dict[str, Callable]:
     """Name -> what stands for it.
 
     Args:
-        dictionary, sequence: Make one of the items that they are given.
+        dictionary, sequence, path: Make one of the items that they are given.
     """
     return {
         **dict.fromkeys(_OBJECTS, Namespace),
         **dict.fromkeys(_DICTIONARIES, dictionary),
-        **{f'pathlib{module}.{name}': _path for module in ('', '._local') for name in _PATHS},
+        **{f'pathlib{module}.{name}': path for module in ('', '._local') for name in _PATHS},
         **{f'datetime.{name}': lambda *_, name=name: f'a {name}' for name in _TIMES},
         'collections.defaultdict': lambda *_: dictionary(),  # without its factory
         'collections.deque': lambda items=(), *_: sequence(items),

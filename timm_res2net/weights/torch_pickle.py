@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple
 import torch
 
 from .beside import beside, is_named, number
-from .unpickle import ARRAYS, Budget, Encode, Made, Ordered, Unpickler, UnsafePickleError, resolve
+from .unpickle import ARRAYS, Budget, Encode, Joined, Made, Ordered, Unpickler, UnsafePickleError, resolve
 
 _OTHER_TENSORS = ('_rebuild_sparse_tensor', '_rebuild_qtensor', '_rebuild_nested_tensor')
 _BYTES_OF_AN_ITEM = 8  # of a tuple
@@ -91,10 +91,6 @@ def _method(owner: Any, name: Any) -> _Name:
     return _Name(full, None)
 
 
-def _text(*args: Any) -> str:
-    return ':'.join(map(str, args)) if all(isinstance(a, (str, int)) for a in args) else ''
-
-
 class _Unpickler(Unpickler):
     """On stand-ins.
 
@@ -113,6 +109,7 @@ class _Unpickler(Unpickler):
                 return make(items)
             return of
 
+        device = Joined(budget, ':', str, int)
         tensors: Dict[str, Callable] = {
             '_rebuild_tensor': _tensor, '_rebuild_tensor_v2': _tensor, '_rebuild_tensor_v3': _tensor_of_dtype,
             '_rebuild_parameter': _first, '_rebuild_parameter_with_state': _first,
@@ -123,8 +120,8 @@ class _Unpickler(Unpickler):
             'torch.Size': spend(tuple, _BYTES_OF_AN_ITEM), 'builtins.set': spend(list, _BYTES_OF_AN_ITEM),
             'builtins.bytearray': spend(bytes, 1), 'collections.OrderedDict': Ordered(budget),
             'collections.Counter': Ordered(budget), '_codecs.encode': Encode(budget), 'builtins.complex': complex,
-            'torch.device': _text, 'torch.serialization._get_layout': _text, 'builtins.getattr': _method,
-            **beside(Ordered(budget), spend(list, _BYTES_OF_AN_ITEM))}
+            'torch.device': device, 'torch.serialization._get_layout': device, 'builtins.getattr': _method,
+            **beside(Ordered(budget), spend(list, _BYTES_OF_AN_ITEM), Joined(budget, '/', str))}
 
     def find_class(self, module: str, name: str) -> Any:
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
