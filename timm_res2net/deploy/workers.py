@@ -78,7 +78,8 @@ class Worker:
         """
         answer = receive(self.process.stdout)
         if answer is None:
-            raise RuntimeError(f'The process that loads {self.path} ended with code {self.process.wait()}.')
+            code = self.process.wait()
+            raise RuntimeError(f'The process that loads {self.path} died with code {code}; call again for another.')
         if 'error' in answer:
             raise _KINDS.get(answer['kind'], RuntimeError)(answer['error'])
         return answer['metadata']
