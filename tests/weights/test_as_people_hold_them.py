@@ -17,31 +17,9 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from random_state import NAME, state_of
 
 from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
-
-NAME = 'test_res2net_custom'
-
-
-def state_of(**kwargs):
-    model = timm.create_model(NAME, **kwargs)
-    return {k: torch.rand_like(v) + 0.1 if v.is_floating_point() else v for k, v in model.state_dict().items()}
-
-
-@pytest.fixture(scope='module')
-def state():
-    return state_of(num_classes=5)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    def save(content, name='file.pth'):
-        if isinstance(content, bytes):
-            (tmp_path / name).write_bytes(content)
-        else:
-            torch.save(content, tmp_path / name)
-        return tmp_path / name
-    return save
 
 
 def same(model, state):
