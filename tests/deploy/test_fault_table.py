@@ -69,9 +69,14 @@ def without_engine(load, tmp_path, monkeypatch):
     load(tmp_path / 'a.onnx')
 
 
-def without_compiler(export):
-    with torch._inductor.config.patch({'cpp.cxx': ('/nowhere/c++',)}):
+def compiled_by(name, export):
+    with torch._inductor.config.patch({'cpp.cxx': (name,)}):
         export(format='aotinductor')
+
+
+def branching(model):
+    whole = model.forward
+    model.forward = lambda x: whole(x) if x.mean() > 0 else -whole(x)
 
 
 def interrupted(export, interruptible):
@@ -119,6 +124,7 @@ DONE = {
         torch.optim.swa_utils.AveragedModel(make()).eval()),
     'a model that holds what cannot be copied, a lock say': lambda export: export(
         by_hand(lambda m: setattr(m, 'lock', threading.Lock()))),
+    'a model whose way depends on the numbers of its input': lambda export: export(by_hand(branching)),
     'a model that fails for the check images': lambda export: export(
         by_hand(lambda m: setattr(m, 'fc', nn.Linear(3, 8)))),
     'a model that gives several outputs, or no floats': lambda export: export(
@@ -148,7 +154,8 @@ DONE = {
     'a path that another process has written meanwhile': lambda export, tmp_path: export(
         progress=lambda line: line.startswith('running the file') and taken(tmp_path / 'm.pt2')),
     'an engine that is not installed': lambda tmp_path, monkeypatch: without_engine(deploy.load, tmp_path, monkeypatch),
-    'no C++ compiler': without_compiler,
+    'no C++ compiler, or one that is none': [
+        lambda export, n=n: compiled_by(n, export) for n in ('/nowhere/c++', 'true')],
     'Ctrl-C, after which the disk is as it was': interrupted,
     'no such file': lambda tmp_path: deploy.load(tmp_path / 'm.pt2'),
     'a part of a file, or something else': lambda tmp_path: deploy.load(taken(tmp_path / 'm.pt2')),

@@ -24,6 +24,16 @@ from timm_res2net import deploy
 print(deploy.export(make(), sys.argv[1], image_size=SIZE, images=images(4)).error <= 1e-4)
 '''
 
+WITHOUT_MEMORY = '''
+import resource, sys, torch
+from pathlib import Path
+from timm_res2net import deploy
+file, x = deploy.load(sys.argv[1]), torch.zeros(512, 3, 64, 64)
+pages = int(Path('/proc/self/statm').read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+file(x)
+'''
+
 
 def python(code, *args, shell='', without=()):
     """What a new process prints and says, started by a shell after some of its own commands."""
@@ -56,3 +66,10 @@ def test_export_by_a_user_without_home_and_name(format, suffix, tmp_path):
     names = 'HOME', 'USER', 'LOGNAME', 'LNAME', 'USERNAME'
     done = python(NOBODY, tmp_path / f'm{suffix}', without=names)
     assert (done.stdout, done.stderr) == ('True\n', '')
+
+
+@pytest.mark.parametrize('format', ['openvino', 'onnx', 'torch'])
+def test_no_memory_for_an_answer(format, exported):
+    """OpenVINO gives one of no rows, and says nothing."""
+    done = python(WITHOUT_MEMORY, exported(format).path)
+    assert done.returncode and 'memory' in done.stderr.splitlines()[-1].lower()

@@ -3,6 +3,7 @@ import io
 import re
 from functools import partial
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -17,7 +18,8 @@ SETTINGS = dict(deadline=None, derandomize=True, suppress_health_check=list(Heal
 
 JUNK = st.sampled_from([
     None, True, False, 'se', 'nonsense', '', 0, 1, 2, -1, 0.5, 1.5, float('nan'), float('inf'), (), [1], (2, 'a'), {},
-    object, int, 1j, b'8', [None] * 4, (0,) * 4, (1.5,) * 4])
+    object, int, 1j, b'8', [None] * 4, (0,) * 4, (1.5,) * 4, lambda *args, **kwargs: 1, torch.tensor(5),
+    torch.tensor([1., 2.]), np.array(3), np.array([1, 2])])
 BLOCK = dict(
     scale=st.integers(0, 5),
     base_width=st.sampled_from([0, 0.5, 1, 4, 26, 32.5, 64]),
@@ -237,6 +239,13 @@ def test_impossible_arguments_of_stages(variant, args, error, message):
 def test_impossible_arguments_of_res2net(args, message):
     with pytest.raises(ValueError, match=message):
         timm.create_model('res2net_custom', device='meta', **args)
+
+
+@pytest.mark.parametrize('value', [1.5, [1], torch.tensor([1., 2.]), np.array([1, 2]), b'x', object()], ids=repr)
+@pytest.mark.parametrize('name', ['features_only', 'feature_cfg', 'pretrained_cfg', 'pretrained_cfg_overlay'])
+def test_impossible_arguments_of_timms_builder(name, value):
+    with pytest.raises(TypeError, match=rf'^{name}='):
+        timm.create_model('test_res2net_custom', **{name: value})
 
 
 def test_a_cardinality_that_does_not_divide_the_width():

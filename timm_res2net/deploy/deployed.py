@@ -59,12 +59,14 @@ class Deployed:
             TypeError: It is no tensor, or one without numbers of its own.
             ValueError: Another type, shape or device.
             RuntimeError: The file has been closed, or torch runs it and the process has been forked since; or
-                torch.jit traces the call.
+                torch.jit traces the call; or there is too little memory.
         """
         x, broken = self.look(x)
         if not len(x):
             return self._run(x.new_zeros(1, *x.shape[1:]))[:0]
         y = self._run(x)
+        if len(y) != len(x):  # as OpenVINO's are then, without a word
+            raise RuntimeError(f'There are {len(y)} answers for {len(x)} images: the process is out of memory.')
         return nan_for_broken(y, x) if broken else y
 
     def look(self, x: Any) -> Tuple[torch.Tensor, bool]:

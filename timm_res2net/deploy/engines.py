@@ -3,6 +3,8 @@ import contextlib
 import importlib
 import io
 import re
+import subprocess
+import sys
 import zlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,16 +38,20 @@ def _version(package: str) -> str:
 
 
 def compiler() -> None:
-    """Say in one line how to get the C++ compiler that AOTInductor calls, if it is not here."""
+    """Say in one line how to get the C++ compiler that AOTInductor calls, if there is none or what is called is none."""
     from torch._inductor import cpp_builder, exc
     with contextlib.redirect_stderr(io.StringIO()):  # where torch 2.6 prints what it thinks of CUDA_HOME
         importlib.import_module('torch.utils.cpp_extension')
     try:
-        cpp_builder.get_cpp_compiler()
+        found = cpp_builder.get_cpp_compiler()
     except exc.InvalidCxxCompiler as error:
         raise ImportError(
             'AOTInductor needs a C++ compiler, and there is none here: install g++ (apt-get install g++ on Debian and '
             "Ubuntu), name one in CXX, or take format='torch', 'onnx' or 'openvino'") from error
+    if sys.platform != 'win32':  # torch has asked it for its version there
+        said = subprocess.run([found, '-E', '-x', 'c++', '-'], input='__cplusplus', capture_output=True, text=True)
+        if not re.search(r'^\d+L$', said.stdout, re.M):
+            raise ImportError(f'{found!r} is no C++ compiler: name one in CXX, or leave CXX unset and install g++')
 
 
 def cpu_features() -> Set[str]:

@@ -8,7 +8,7 @@ import math
 import os
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Iterable, Optional, Sequence, Tuple
+from typing import Any, Iterable, Mapping, Optional, Sequence, Tuple
 
 
 def check_int(name: str, value: Any, minimum: int = 1) -> int:
@@ -36,16 +36,23 @@ def check_real(name: str, value: Any, low: float, high: float = math.inf) -> flo
 
 def check_bool(name: str, value: Any) -> bool:
     """Return `value` as a bool; 0 and 1 are accepted because command lines pass them."""
-    if value not in (0, 1):
+    if not _among(value, (0, 1)):
         raise TypeError(f'{name}={value!r} must be True or False.')
     return bool(value)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """Return `value` if it is one of `choices`."""
-    if value not in choices:
+    if not _among(value, choices):
         raise ValueError(f'{name}={value!r} is not supported, choose one of {", ".join(map(repr, choices))}.')
     return value
+
+
+def _among(value: Any, choices: Sequence[Any]) -> bool:
+    try:
+        return value in choices
+    except (RuntimeError, ValueError):  # an array or a tensor of several numbers
+        return False
 
 
 def check_path(name: str, value: Any) -> Path:
@@ -53,6 +60,13 @@ def check_path(name: str, value: Any) -> Path:
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f'{name}={value!r} must be a file or a folder, as text or a Path.')
     return Path(value)
+
+
+def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """Return `value` if it is a dictionary, an empty one for None."""
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f'{name}={value!r} must be a dictionary.')
+    return {} if value is None else value
 
 
 def check_ints(name: str, value: Any, length: Optional[int] = None) -> Tuple[int, ...]:
@@ -72,7 +86,7 @@ def check_indices(name: str, value: Any, count: int) -> Tuple[int, ...]:
     """
     if isinstance(value, Integral) and not isinstance(value, bool):
         value = range(-int(value), 0)
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable) or getattr(value, 'ndim', 1) == 0:
         raise TypeError(f'{name}={value!r} must be an integer or a sequence of integers.')
     places = [check_int(f'{name}[{i}]', v, -count) for i, v in enumerate(value)]
     if not places or max(places) >= count:

@@ -78,6 +78,8 @@ def create_act(act_layer: Any, inplace: bool = True, device=None, dtype=None) ->
         act = create_act_layer(act_layer, inplace=inplace)
     except TypeError as error:
         raise ValueError(f'act_layer={act_layer!r} cannot be made without arguments: {error}') from error
+    if not isinstance(act, nn.Module):
+        raise TypeError(f'act_layer={act_layer!r} makes a {type(act).__name__}, it must make a torch module.')
     return act.to(device=device, dtype=dtype)  # some have parameters
 
 

@@ -64,9 +64,6 @@ class StageArguments(NetworkArguments):
         if self.down_kernel_size % 2 == 0:
             raise ValueError(
                 f'down_kernel_size={self.down_kernel_size!r} must be odd, or the shortcut changes the resolution.')
-        if self.avg_down and self.down_kernel_size != 1:
-            raise ValueError(
-                f'down_kernel_size={self.down_kernel_size!r} has no effect with avg_down=True, leave it at 1.')
         self.settle(
             channels=check_ints('channels', self.channels, stages),
             layers=check_ints('layers', self.layers, stages),
@@ -74,6 +71,9 @@ class StageArguments(NetworkArguments):
             exact_dilation=check_bool('exact_dilation', self.exact_dilation),
             zero_init_last=check_bool('zero_init_last', self.zero_init_last),
         )
+        if self.avg_down and self.down_kernel_size != 1:
+            raise ValueError(
+                f'down_kernel_size={self.down_kernel_size!r} has no effect with avg_down=True, leave it at 1.')
         check_norm(resolve_layer('norm_layer', self.norm_layer), 4 * self.channels[0])
         resolve_layer('act_layer', self.act_layer)
         resolve_layer('aa_layer', self.aa_layer)

@@ -66,12 +66,12 @@ class Res2NetArguments(StageArguments):
             raise ValueError(
                 f'depth={self.depth!r} and layers={self.layers!r} both set the number of blocks, give one of them.')
         check_choice('stem_type', self.stem_type, ('', 'deep', 'deep_tiered'))
-        if not self.stem_type and self.stem_width not in (None, 64):
-            raise ValueError(
-                f"stem_width={self.stem_width!r} has no effect on the 7x7 stem, add stem_type='deep'.")
         if self.stem_width is None:
             self.settle(stem_width=32 if self.stem_type else 64)
         check_int('stem_width', self.stem_width)
+        if not self.stem_type and self.stem_width != 64:
+            raise ValueError(
+                f"stem_width={self.stem_width!r} has no effect on the 7x7 stem, add stem_type='deep'.")
         if self.stem_type == 'deep_tiered' and self.stem_width < 4:
             raise ValueError(f"stem_width={self.stem_width!r} must be at least 4 with stem_type='deep_tiered'.")
         self.check_stages()

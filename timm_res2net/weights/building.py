@@ -5,10 +5,10 @@ from numbers import Integral, Real
 from typing import Any, Callable, Dict, Mapping, Optional
 
 import torch
-from timm.models import build_model_with_cfg, resolve_pretrained_cfg
+from timm.models import PretrainedCfg, build_model_with_cfg, resolve_pretrained_cfg
 from torch import nn
 
-from ..model.arguments import check_indices
+from ..model.arguments import check_bool, check_indices, check_mapping
 from ..model.data_cfg import OF_THE_WEIGHTS, Origin, own_cfg, unreadable
 from ..model.layers import FACTORIES, layer_name
 from ..model.networks import Network
@@ -68,15 +68,22 @@ def _check_cfg(cfg: Mapping[str, Any]) -> None:
         raise CheckpointError(f'what its config.json says of {key} cannot be used: {cfg[key]!r}.')
 
 
+def _checked_cfg(cfg: Any) -> Any:
+    if isinstance(cfg, (str, PretrainedCfg)):
+        return cfg  # a tag, as timm takes it
+    return check_mapping('pretrained_cfg', cfg) or None
+
+
 def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> nn.Module:
     """`build`; `told`: arguments and cfg may be those of a config.json."""
     cls = VARIANTS[name].cls
     arguments = with_arguments(name, kwargs)
-    if arguments.get('features_only') and 'out_indices' in arguments:  # timm's errors are bare
+    features_only = check_bool('features_only', False if (f := kwargs.get('features_only')) is None else f)
+    if features_only and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
-    feature_cfg = {'out_indices': cls.out_indices, **(arguments.pop('feature_cfg', None) or {})}
-    given = kwargs.get('pretrained_cfg_overlay') or {}
-    cfg = resolve_pretrained_cfg(name, kwargs.get('pretrained_cfg'), given)
+    feature_cfg = {'out_indices': cls.out_indices, **check_mapping('feature_cfg', arguments.pop('feature_cfg', None))}
+    given = check_mapping('pretrained_cfg_overlay', kwargs.get('pretrained_cfg_overlay'))
+    cfg = resolve_pretrained_cfg(name, _checked_cfg(kwargs.get('pretrained_cfg')), given)
     source = source_of(cfg, given) if pretrained else ''
     file = local_file(cfg, source, kwargs.get('cache_dir'))
     repo_id = str(cfg.hf_hub_id) if source == 'hf_hub_id' else ''
@@ -92,7 +99,7 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
             cls,
             name,
             pretrained,
-            pretrained_filter_fn=_filter(checkpoint, cfg, bool(kwargs.get('features_only'))),
+            pretrained_filter_fn=_filter(checkpoint, cfg, features_only),
             feature_cfg=feature_cfg,
             **arguments,
         )
