@@ -162,6 +162,15 @@ def test_what_another_project_has_not(arguments, message, paddle, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('arguments, message', [
+    (['out.pth', '--to', 'nonsense'], "--to 'nonsense' is not known"),
+    (['out.pth', '--to', 'PaddleClas'], 'must end in .pdparams'),
+])
+def test_what_cannot_be_written_is_told_before_anything_is_read(arguments, message, tmp_path):
+    done = convert(tmp_path / 'not_there.pth', tmp_path / arguments[0], *arguments[1:])
+    assert done.returncode and message in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize('given', ['', 'model.safetensors'])
 def test_a_folder_and_the_file_in_it_are_the_same(given, tmp_path):
     """Class names, activation and preprocessing are in the config.json beside the weights."""

@@ -1,7 +1,9 @@
 """Out to timm and back: exact, in folders that plain timm loads, complete or not at all."""
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -9,6 +11,8 @@ from safetensors.torch import load_file
 
 import timm_res2net  # noqa: F401
 from timm_res2net import load_checkpoint, save_as_timm, save_folder, timm_architecture, to_timm
+from timm_res2net.deploy import export
+from timm_res2net.deploy.preprocessing import data_config
 from timm_res2net.weights.checkpoint import Checkpoint
 from timm_res2net.weights.layouts import rename
 
@@ -145,6 +149,36 @@ def test_nothing_half_done_is_left(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match='timm.create_model'):
         save_folder(timm_res2net.Res2Net(**TINY), tmp_path / 'out')
+
+
+@pytest.mark.parametrize('key, value', [
+    ('mean', 'x'), ('mean', 0.5), ('mean', (float('nan'),) * 3), ('std', (0, 0, 0)), ('crop_pct', 'big'),
+    ('crop_pct', -1), ('interpolation', 'nope'), ('interpolation', 3), ('crop_mode', 'fold'), ('input_size', (3, 64))])
+def test_preprocessing_changed_by_hand_to_what_cannot_be(key, value, tmp_path):
+    """... is refused where it would be recorded, not by whoever loads the folder or the exported file."""
+    model = timm.create_model('test_res2net_custom', num_classes=8).eval()
+    model.pretrained_cfg[key] = value
+    for write in (lambda: save_folder(model, tmp_path / 'out'), lambda: export(model, tmp_path / 'm.pt2', 'torch')):
+        with pytest.raises((TypeError, ValueError), match=rf"^pretrained_cfg\['{key}'\]"):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kind', [np.array, torch.tensor, lambda values: [np.float64(v) for v in values]])
+def test_preprocessing_in_arrays_is_recorded_as_numbers(kind, tmp_path):
+    model = timm.create_model('test_res2net_custom', num_classes=2)
+    model.pretrained_cfg.update(mean=kind([0.25, 0.5, 0.75]), label_names=np.array(['cat', 'dog']))
+    cfg = json.loads((save_folder(model, tmp_path / 'out') / 'config.json').read_text())
+    assert cfg['pretrained_cfg']['mean'] == data_config(model)['mean'] == [0.25, 0.5, 0.75]
+    assert cfg['label_names'] == ['cat', 'dog']
+
+
+def test_what_json_does_not_hold_is_refused(tmp_path):
+    model = timm.create_model('test_res2net_custom')
+    model.pretrained_cfg['history'] = torch.ones(2)
+    with pytest.raises(ValueError, match=r"pretrained_cfg\['history'\]=tensor.* cannot be written to config.json"):
+        save_folder(model, tmp_path / 'out')
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('as_timm', [False, True])

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..weights import save_as, save_folder
+    from ..weights.save_as import check_file
     if args.to and (args.as_timm or args.class_names):
         left_out = '--as-timm' if args.as_timm else '--class-names'
         raise Refusal(f'files of projects have their own names and no class names: leave out {left_out} with --to')
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
             raise Refusal(f'OUT {args.folder} has the name of a file, and a folder is written: leave out {suffix}, or '
                           'write a file of another project by --to (timm, official, ..)')
         free_output(args.folder, args.overwrite, folder=not args.to)  # before any work
+        if args.to:
+            check_file(Path(args.folder), args.to, args.overwrite)
         model, found = load(args)
         if args.to:
             folder = save_as(model, args.folder, args.to, overwrite=args.overwrite)

@@ -38,7 +38,7 @@ def _version(package: str) -> str:
 
 
 def compiler() -> None:
-    """Say in one line how to get the C++ compiler that AOTInductor calls, if there is none or what is called is none."""
+    """Say in one line how to get the C++ compiler that AOTInductor calls, where there is none."""
     from torch._inductor import cpp_builder, exc
     with contextlib.redirect_stderr(io.StringIO()):  # where torch 2.6 prints what it thinks of CUDA_HOME
         importlib.import_module('torch.utils.cpp_extension')

@@ -158,7 +158,7 @@ def _reason(error: Exception, path: Path) -> str:
             f'the disk of {ours} or that of {temporary}, where engines work, is full: free some space, choose another '
             'folder, or name one with room in TMPDIR.')
     if 'data-dependent' in str(error):
-        return 'what the model computes depends on the numbers of its input, and a file holds one way: take out the branch.'
+        return 'the way through the model depends on the numbers of its input, a file holds one: take out the branch.'
     said = re.split(r'\n *Output:\n', str(error))[-1]  # by a compiler, after its command
     return f'{type(error).__name__}: {" ".join(said.split())[:300]}'
 

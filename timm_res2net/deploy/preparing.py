@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional
 import torch
 from torch import nn
 
+from ..model.arguments import check_int
 from ..model.data_cfg import class_names
 from ..model.fold import copied, fold_norms
 from ..version import __version__
@@ -74,7 +75,7 @@ def prepare(
             'input': 'pixels' if pixels_in else 'normalised',
             'shape': [b, h, w, c] if pixels_in else [b, c, h, w],
             'data_config': config,
-            'num_classes': model.num_classes,
+            'num_classes': int(model.num_classes or 0),
             'label_names': class_names(model),
         },
         made_up=made_up,
@@ -107,12 +108,14 @@ def _outputs(model: nn.Module, pixels: torch.Tensor, config: Dict[str, Any]) -> 
 
 
 def _check_outputs(model: Any, outputs: torch.Tensor) -> None:
-    """Raise a ValueError for a model with which no file could agree, or of which its file would say wrong things."""
+    """Refuse a model with which no file could agree, or of which its file would say wrong things."""
     broken = int((~outputs.isfinite()).flatten(1).any(1).sum())
     if broken:
         raise ValueError(
             f'The model itself gives NaN or inf for {broken} of {len(outputs)} check images: its weights are broken, '
             'or the images none of its kind.')
+    if model.num_classes is not None:
+        check_int('model.num_classes', model.num_classes, 0)
     if model.num_classes and outputs.shape[1:] != (model.num_classes,):
         raise ValueError(
             f'The model gives outputs of shape {(None, *outputs.shape[1:])} and has num_classes={model.num_classes}: '

@@ -8,7 +8,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from torch import nn
 
-from ..model.data_cfg import for_channels
+from ..model.data_cfg import data_entries, for_channels
 from ..model.images import ImageError, bundled, find_images, read_image
 
 Images = Union[str, Path, Sequence[Union[Image.Image, str, Path]], torch.Tensor, None]
@@ -16,9 +16,14 @@ _PHOTOGRAPHS = ('rocket', 'coffee', 'astronaut', 'cat', 'camera')
 
 
 def data_config(model: nn.Module, image_size: Optional[int] = None) -> Dict[str, Any]:
-    """timm's preprocessing of a model: input_size (C, H, W), mean, std, interpolation, crop_pct, crop_mode."""
-    known = model if getattr(model, 'pretrained_cfg', None) else nn.Identity()  # timm takes None for a dictionary
-    config = for_channels(resolve_data_config({}, model=known), getattr(model, 'in_chans', 3))
+    """timm's preprocessing of a model: input_size (C, H, W), mean, std, interpolation, crop_pct, crop_mode.
+
+    Raises:
+        TypeError, ValueError: The model's cfg says what cannot be, named in the message.
+    """
+    cfg = data_entries(getattr(model, 'pretrained_cfg', None) or {})
+    # an empty cfg is none for timm, which then looks at the model's
+    config = for_channels(resolve_data_config({}, cfg, nn.Identity()), getattr(model, 'in_chans', 3))
     if image_size is not None:
         config['input_size'] = (config['input_size'][0], image_size, image_size)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}

@@ -4,6 +4,12 @@ from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence
 
 import torch
 
+from .arguments import check_choice, check_int, check_real
+
+_DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
+# of timm.data
+_CROP_MODES = ('center', 'squash', 'border')
+_INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'box', 'hamming', 'lanczos')
 # what belongs to where weights came from, not to the weights
 SOURCE_KEYS = (
     'url', 'file', 'state_dict', 'hf_hub_id', 'hf_hub_filename', 'source', 'custom_load', 'label_offset', 'label_names',
@@ -25,6 +31,69 @@ def for_channels(cfg: Dict[str, Any], in_chans: int) -> Dict[str, Any]:
         if len(cfg[key]) != in_chans:
             cfg[key] = (sum(cfg[key]) / len(cfg[key]),) * in_chans
     return cfg
+
+
+def data_entries(cfg: Mapping[str, Any]) -> Dict[str, Any]:
+    """The preprocessing in a model's cfg, where somebody may have put anything, as JSON has it.
+
+    Raises:
+        TypeError, ValueError: Naming the first entry that cannot be used.
+    """
+    data = {k: _plain(cfg[k]) for k in _DATA_KEYS if k in cfg}
+    check_data_config('pretrained_cfg', data)
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(v) for v in value)
+    value = value.tolist() if hasattr(value, 'tolist') else value  # of numpy or torch
+    return tuple(value) if isinstance(value, list) else value
+
+
+def check_data_config(name: str, config: Mapping[str, Any], in_chans: Optional[int] = None) -> None:
+    """Check preprocessing by timm's names; None is as good as absent.
+
+    Args:
+        name: Of the mapping, for errors.
+        config: Key -> value.
+        in_chans: Channels that it must be for; None for any.
+
+    Raises:
+        TypeError, ValueError: Naming the first that cannot be used.
+    """
+    for key, value in config.items():
+        if key not in _DATA_KEYS:
+            raise ValueError(f'{name}[{key!r}] is not a setting of timm, choose from {", ".join(_DATA_KEYS)}.')
+        if value is not None:
+            _check_setting(f'{name}[{key!r}]', key, value, in_chans)
+
+
+def _check_setting(shown: str, key: str, value: Any, in_chans: Optional[int]) -> None:
+    if key.endswith('input_size'):
+        what = f'({in_chans or "channels"}, height, width)'
+        sizes = _numbers(shown, value, 3, what)
+        for i, size in enumerate(sizes):
+            check_int(f'{shown}[{i}]', size)
+        if sizes[0] != (in_chans or sizes[0]):
+            raise ValueError(f'{shown}={value!r} must be {what}.')
+    elif key in ('mean', 'std'):
+        for i, number in enumerate(_numbers(shown, value, in_chans, 'a number for each input channel')):
+            check_real(f'{shown}[{i}]', number, float('-inf') if key == 'mean' else 1e-12)
+    elif key.endswith('crop_pct'):
+        check_real(shown, value, 0.01, 10)
+    elif key == 'crop_mode':
+        check_choice(shown, value, _CROP_MODES)
+    elif key == 'interpolation':
+        check_choice(shown, value, _INTERPOLATIONS)
+
+
+def _numbers(shown: str, value: Any, length: Optional[int], what: str) -> list:
+    if isinstance(value, (str, bytes, set, frozenset, Mapping)) or not isinstance(value, Collection):
+        raise TypeError(f'{shown}={value!r} must be {what}.')
+    if len(value) != (length or len(value) or 1):
+        raise ValueError(f'{shown}={value!r} must be {what}: it has {len(value)} entries instead of {length or "any"}.')
+    return list(value)
 
 
 def read_config(config: Mapping[str, Any]) -> Dict[str, Any]:
@@ -122,7 +191,7 @@ def own_cfg(model: Any) -> Dict[str, Any]:
 
 def class_names(model: Any) -> Optional[List[str]]:
     """The names in a model's cfg, one per class in order, or None."""
-    names: Optional[Sequence[str]] = own_cfg(model).get('label_names')
+    names: Optional[Sequence[str]] = _plain(own_cfg(model).get('label_names'))
     try:
         return in_order(names, model.num_classes) if names else None
     except (TypeError, ValueError):  # those of other weights, with another number of classes

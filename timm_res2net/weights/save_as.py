@@ -49,7 +49,7 @@ def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bo
             arguments it would need.
     """
     path = Path(path)
-    _check_path(path, layout, overwrite)
+    check_file(path, layout, overwrite)
     network: Any = unwrapped(model)
     if not isinstance(network, Network):
         raise TypeError(
@@ -76,7 +76,8 @@ def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bo
     return path
 
 
-def _check_path(path: Path, layout: str, overwrite: bool) -> None:
+def check_file(path: Path, layout: str, overwrite: bool) -> None:
+    """Refuse at once what `save_as` could not do with any model, with its errors."""
     if layout not in LAYOUTS:
         raise ValueError(f'layout={layout!r} is not known, choose one of {", ".join(map(repr, LAYOUTS))}.')
     suffixes = tuple(_TIMM_FILES) if layout == 'timm' else (PROJECTS[layout].suffix,)

@@ -16,7 +16,7 @@ from timm.models._hub import save_config_for_hf
 from torch import nn
 
 from ..model.cifar import Res2NetCifar
-from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, class_names, for_channels, in_order, own_cfg
+from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, class_names, data_entries, for_channels, in_order, own_cfg
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM, VARIANTS
@@ -170,11 +170,8 @@ def _as_is(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]
     """Architecture, arguments and weights, checked to belong together."""
     architecture, args = as_registered_here(model)
     for name, value in args.items():
-        try:
-            same = json.loads(json.dumps(value, allow_nan=False)) == value
-        except (TypeError, ValueError):
-            same = False
-        if not same:
+        text = _as_json(value)
+        if text is None or json.loads(text) != value:
             raise ValueError(
                 f'{name}={value!r} cannot be written to config.json, so nobody could build this model again: use a '
                 'name that timm knows, a number, a list or a string.')
@@ -182,6 +179,14 @@ def _as_is(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]
     with torch.device('meta'):
         check_unchanged(state_dict, timm.create_model(architecture, pretrained=False, **args).state_dict())
     return architecture, args, state_dict
+
+
+def _as_json(value: Any) -> Optional[str]:
+    """None where JSON cannot hold it."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return None
 
 
 def _as_timm(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
@@ -213,7 +218,10 @@ def write_config(
         labels = check_labels(model, names, cfg.get('label_descriptions'))
     license = license or cfg.get('license') or 'unknown'
     cfg = {k: v for k, v in cfg.items() if k not in SOURCE_KEYS and (v is not None or k not in OF_THE_WEIGHTS)}
-    cfg.update(architecture=architecture, num_classes=args['num_classes'], license=license)
+    cfg.update(data_entries(cfg), architecture=architecture, num_classes=args['num_classes'], license=license)
+    for key, value in cfg.items():
+        if _as_json(value) is None:
+            raise ValueError(f'pretrained_cfg[{key!r}]={value!r} cannot be written to config.json: take it out.')
     source.pretrained_cfg = cfg = for_channels(cfg, args['in_chans'])
     if data_config.get('input_size') and tuple(data_config['input_size']) != tuple(cfg['input_size']):
         cfg['pool_size'] = None
