@@ -68,7 +68,7 @@ def test_export_by_a_user_without_home_and_name(format, suffix, tmp_path):
     assert (done.stdout, done.stderr) == ('True\n', '')
 
 
-@pytest.mark.parametrize('format', ['openvino', 'onnx', 'torch'])
+@pytest.mark.parametrize('format', ['openvino', *(pytest.param(f, marks=pytest.mark.slow) for f in ('onnx', 'torch'))])
 def test_no_memory_for_an_answer(format, exported):
     """OpenVINO gives one of no rows, and says nothing."""
     done = python(WITHOUT_MEMORY, exported(format).path)
