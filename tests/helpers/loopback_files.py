@@ -1,19 +1,12 @@
 """A server of files under any folder, resumable, with the faults that downloads meet."""
-import threading
 import time
-from http.server import ThreadingHTTPServer
 
-from loopback_http import Answer, Fault, FaultyHandler, error
+from loopback_http import Answer, Fault, FaultyHandler, Loopback, error
 
 PAGE = b'<!DOCTYPE html>\n<html><body>Please log in</body></html>'
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-
-class LoopbackFiles:
+class LoopbackFiles(Loopback):
     """Files under their names, in whatever folder they are asked for.
 
     Attributes:
@@ -25,18 +18,9 @@ class LoopbackFiles:
     """
 
     def __init__(self, files, **headers):
-        self.files, self.headers, self.redirects, self.on_request = files, headers, {}, None
-        self.faults, self.requests, self.asked, self.lock = [], [], [], threading.RLock()
-        self.server = Server(('127.0.0.1', 0), type('Bound', (Handler,), {'hub': self}))
-        self.url = f'http://127.0.0.1:{self.server.server_address[1]}/folder'
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *args):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
+        self.files, self.headers, self.redirects, self.on_request, self.asked = files, headers, {}, None, []
+        self.url = f'http://127.0.0.1:{self.port}/folder'
 
     def fault(self, kind, **kwargs):
         """Break the requests from now on, or `times` of them; None: no more faults."""

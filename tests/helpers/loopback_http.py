@@ -1,8 +1,9 @@
 """The HTTP side of loopback servers: requests in, answers out, and faults on purpose."""
 import json
 import re
+import threading
 import time
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 MEGABYTE = 1 << 20
@@ -191,3 +192,25 @@ class FaultyHandler(BaseHTTPRequestHandler):
         self.wfile.flush()
         if truncate:
             self.drop()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # of connections that tests open at the same time
+
+
+class Loopback:
+    """A server in a thread of its own, as a context manager; its handlers know it as `hub`."""
+
+    def __init__(self, handler):
+        self.faults, self.requests, self.lock = [], [], threading.RLock()
+        self.server = Server(('127.0.0.1', 0), type('Bound', (handler,), {'hub': self}))
+        self.port = self.server.server_address[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *args):
+        self.server.shutdown()
+        self.server.server_close()

@@ -13,12 +13,10 @@ import functools
 import hashlib
 import json
 import re
-import threading
 import time
-from http.server import ThreadingHTTPServer
 
 import yaml
-from loopback_http import Answer, Fault, FaultyHandler, error
+from loopback_http import Answer, Fault, FaultyHandler, Loopback, error
 
 TOKENS = {
     'hf_alice': ('alice', 'write'), 'hf_user': ('USER', 'write'), 'hf_bob': ('bob', 'read'),
@@ -51,25 +49,11 @@ class Repo:
         return sha
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256  # of connections that tests open at the same time
-
-
-class LoopbackHub:
+class LoopbackHub(Loopback):
     def __init__(self):
-        self.repos, self.faults, self.requests, self.lock = {}, [], [], threading.RLock()
-        self.server = Server(('127.0.0.1', 0), type('Bound', (Handler,), {'hub': self}))
-        self.port = self.server.server_address[1]
+        super().__init__(Handler)
+        self.repos = {}
         self.url, self.cdn = f'http://127.0.0.1:{self.port}', f'http://localhost:{self.port}'
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *args):
-        self.server.shutdown()
-        self.server.server_close()
 
     def fault(self, pattern, kind, **kwargs):
         """Break requests whose 'METHOD /path?query name-in-body' matches a regular expression."""
