@@ -45,10 +45,8 @@ def data_entries(cfg: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(_plain(v) for v in value)
     value = value.tolist() if hasattr(value, 'tolist') else value  # of numpy or torch
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def check_data_config(name: str, config: Mapping[str, Any], in_chans: Optional[int] = None) -> None:
@@ -75,7 +73,7 @@ def _check_setting(shown: str, key: str, value: Any, in_chans: Optional[int]) ->
         sizes = _numbers(shown, value, 3, what)
         for i, size in enumerate(sizes):
             check_int(f'{shown}[{i}]', size)
-        if sizes[0] != (in_chans or sizes[0]):
+        if in_chans and sizes[0] != in_chans:
             raise ValueError(f'{shown}={value!r} must be {what}.')
     elif key in ('mean', 'std'):
         for i, number in enumerate(_numbers(shown, value, in_chans, 'a number for each input channel')):
@@ -91,8 +89,9 @@ def _check_setting(shown: str, key: str, value: Any, in_chans: Optional[int]) ->
 def _numbers(shown: str, value: Any, length: Optional[int], what: str) -> list:
     if isinstance(value, (str, bytes, set, frozenset, Mapping)) or not isinstance(value, Collection):
         raise TypeError(f'{shown}={value!r} must be {what}.')
-    if len(value) != (length or len(value) or 1):
-        raise ValueError(f'{shown}={value!r} must be {what}: it has {len(value)} entries instead of {length or "any"}.')
+    length = length or max(len(value), 1)
+    if len(value) != length:
+        raise ValueError(f'{shown}={value!r} must be {what}: it has {len(value)} entries instead of {length}.')
     return list(value)
 
 

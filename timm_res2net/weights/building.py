@@ -78,11 +78,12 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
     """`build`; `told`: arguments and cfg may be those of a config.json."""
     cls = VARIANTS[name].cls
     arguments = with_arguments(name, kwargs)
-    features_only = check_bool('features_only', False if (f := kwargs.get('features_only')) is None else f)
+    wanted = kwargs.get('features_only')
+    features_only = wanted is not None and check_bool('features_only', wanted)
     if features_only and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
     feature_cfg = {'out_indices': cls.out_indices, **check_mapping('feature_cfg', arguments.pop('feature_cfg', None))}
-    given = check_mapping('pretrained_cfg_overlay', kwargs.get('pretrained_cfg_overlay'))
+    given = dict(check_mapping('pretrained_cfg_overlay', kwargs.get('pretrained_cfg_overlay')))
     cfg = resolve_pretrained_cfg(name, _checked_cfg(kwargs.get('pretrained_cfg')), given)
     source = source_of(cfg, given) if pretrained else ''
     file = local_file(cfg, source, kwargs.get('cache_dir'))
