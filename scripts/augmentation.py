@@ -1,4 +1,4 @@
-"""Random crops and flips of a batch at once, on the GPU, as torchvision draws them."""
+"""Random crops, flips and erasing of a batch at once, on the GPU, as torchvision and timm draw them."""
 import math
 from typing import Tuple
 
@@ -28,10 +28,12 @@ def crop_and_resize(images: torch.Tensor, box: Tuple[torch.Tensor, ...], flip: t
 
 def random_box(
         n: int, area: Tuple[float, float], ratio: Tuple[float, float], size: Tuple[int, int], draw: torch.Generator,
+        least_margin: int = 0,
 ) -> Tuple[torch.Tensor, ...]:
     """Random boxes (top, left, height, width; each (N,)) of a share of the image's area and an aspect ratio.
 
-    As torchvision's random crop draws them: the first of ten that fits, else the whole image.
+    As torchvision's random crop draws them: the first of ten that fits, else the whole image. A box fits that is
+    smaller than the image by `least_margin` pixels each way.
     """
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=draw, device=draw.device) * (high - low) + low
@@ -39,7 +41,8 @@ def random_box(
     areas = uniform(*area, n, 10) * size[0] * size[1]
     ratios = uniform(math.log(ratio[0]), math.log(ratio[1]), n, 10).exp()
     width, height = (areas * ratios).sqrt().round(), (areas / ratios).sqrt().round()
-    fits = (width <= size[1]) & (height <= size[0]) & (width > 0) & (height > 0)
+    most = size[0] - least_margin, size[1] - least_margin
+    fits = (height <= most[0]) & (width <= most[1]) & (width > 0) & (height > 0)
     first = fits.int().argmax(1, keepdim=True)
     any_fits = fits.any(1)
     height, width = (  # full_like: no number from the CPU's memory
@@ -48,3 +51,20 @@ def random_box(
     top = (uniform(0, 1, n) * (size[0] - height + 1)).floor()
     left = (uniform(0, 1, n) * (size[1] - width + 1)).floor()
     return top, left, height, width
+
+
+def erase(
+        x: torch.Tensor, probability: float, draw: torch.Generator, area: Tuple[float, float] = (0.02, 1 / 3),
+        ratio: Tuple[float, float] = (0.3, 1 / 0.3),
+) -> torch.Tensor:
+    """Normalized images (N, C, H, W) with a random box of some filled with noise, as timm's `RandomErasing` does.
+
+    That is, in its mode 'pixel', train.py's own: a box is smaller than the image both ways.
+    """
+    n, _, h, w = x.shape
+    top, left, height, width = (v[:, None] for v in random_box(n, area, ratio, (h, w), draw, least_margin=1))
+    chosen = (torch.rand(n, 1, generator=draw, device=x.device) < probability) & (height < h)
+    rows, columns = (torch.arange(size, device=x.device) for size in (h, w))
+    inside_rows = (rows >= top) & (rows < top + height) & chosen
+    inside = inside_rows[:, :, None] & ((columns >= left) & (columns < left + width))[:, None]
+    return torch.where(inside[:, None], torch.empty_like(x).normal_(generator=draw), x)

@@ -1,9 +1,11 @@
-"""A recipe of timm's train.py, obeyed or refused key by key, and its learning rate a step at a time."""
+"""A recipe of timm's train.py, obeyed or refused key by key: learning rate and moving average a step at a time."""
 import math
 from pathlib import Path
 from typing import Optional
 
+import torch
 import yaml
+from timm.utils import ModelEmaV3
 
 import timm_res2net
 
@@ -18,7 +20,8 @@ class Recipe:
 
     OBEYED = frozenset((
         'model', 'num_classes', 'batch_size', 'lr', 'momentum', 'weight_decay', 'epochs', 'warmup_epochs', 'warmup_lr',
-        'scale', 'ratio', 'smoothing', 'decay_rate', 'decay_milestones'))
+        'scale', 'ratio', 'smoothing', 'reprob', 'decay_rate', 'decay_milestones', 'model_ema', 'model_ema_decay',
+        'model_ema_warmup'))
     MEANT = dict(  # what is done anyway
         opt=('nesterov',), sched=('cosine', 'multistep'), warmup_prefix=(True,), min_lr=(0,), color_jitter=(0,),
         sched_on_updates=(True,), channels_last=(True,), train_interpolation=('bilinear',), amp=(True,),
@@ -39,6 +42,8 @@ class Recipe:
         self.steps = self.epochs * self.steps_per_epoch
         self.milestones = [  # timm counts them from 1: the rate falls with the epoch of that number
             (m * self.epochs / planned - 1) * self.steps_per_epoch for m in v.get('decay_milestones', ())]
+        self.average = ModelEmaV3(
+            torch.nn.Linear(1, 1), v.get('model_ema_decay', 0.9998), use_warmup=v.get('model_ema_warmup', False))
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0: a linear warm-up, then steps or half a cosine, as timm's schedulers have it."""
@@ -48,3 +53,7 @@ class Recipe:
         if v['sched'] == 'multistep':
             return v['lr'] * v['decay_rate'] ** sum(step >= m for m in self.milestones)
         return v['lr'] * (1 + math.cos(math.pi * (step - self.warmup) / (self.steps - self.warmup))) / 2
+
+    def pull(self, step: int) -> float:
+        """How far the weights after a step, counted from 0, pull their average, as timm's moving average has it."""
+        return 1 - self.average.get_decay(step + 1)

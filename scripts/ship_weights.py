@@ -1,12 +1,11 @@
 """Put the weights of a finished training into the package: `python scripts/ship_weights.py RUN NAME.TAG DATA`.
 
-RUN is the output folder of timm's train.py, run with a recipe of timm_res2net/docs/recipes. The last epoch's weights,
-averaged (EMA) or not, whichever is better on DATA/test, become timm_res2net/weights/shipped/NAME.TAG.safetensors, and a
-JSON file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is not
-finished.
+RUN is the output folder of timm's train.py, or of a run of train_on_gpu.py, by a recipe of timm_res2net/docs/recipes.
+The last epoch's weights, averaged if the recipe averages, become timm_res2net/weights/shipped/NAME.TAG.safetensors,
+and a JSON file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is
+not finished.
 """
 import argparse
-import csv
 import datetime
 import hashlib
 import json
@@ -14,7 +13,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import safetensors.torch
 import timm
@@ -36,13 +35,16 @@ def check_recipe(run: Dict[str, Any], recipe: Dict[str, Any]) -> None:
         raise ValueError(f'the run is not the recipe, (run, recipe): {different}')
 
 
-def history(folder: Path) -> List[Dict[str, str]]:
-    """Rows of the summary that train.py writes, one per finished epoch."""
-    path = folder / 'summary.csv'
-    if not path.is_file():
-        return []
-    with open(path) as file:
-        return [row for row in csv.DictReader(file) if row['epoch'] != 'epoch']  # a resumed run writes a header again
+def made_on(run: Path) -> Dict[str, Any]:
+    """The machine, versions and date of a run; train.py does not write them down: those of here and now."""
+    by_gpu = run.parent / 'runs.json'
+    if by_gpu.is_file():
+        recorded = json.loads(by_gpu.read_text())
+        return {'machine': recorded['device'], **{key: recorded[key] for key in ('versions', 'date')}}
+    return {
+        'machine': processor(),
+        'versions': {'python': platform.python_version(), 'torch': torch.__version__, 'timm': timm.__version__},
+        'date': datetime.date.today().isoformat()}
 
 
 def main() -> int:
@@ -56,9 +58,9 @@ def main() -> int:
     recipe = yaml.safe_load(args.recipe.read_text())
     check_recipe(run, recipe)
     epochs = recipe['epochs'] + (recipe['warmup_epochs'] if recipe.get('warmup_prefix') else 0)
-    rows = history(args.run)
-    if len(rows) < epochs:
-        raise ValueError(f'the run has finished {len(rows)} of {epochs} epochs, resume it first')
+    finished = torch.load(args.run / 'last.pth.tar', map_location='cpu', weights_only=False)['epoch'] + 1
+    if finished < epochs:
+        raise ValueError(f'the run has finished {finished} of {epochs} epochs, resume it first')
 
     measured = {}
     for averaged in (True, False):
@@ -68,7 +70,7 @@ def main() -> int:
         if measured[averaged][1]['failures']:
             raise ValueError(measured[averaged][1]['failures'][0]['error'])
         print('averaged' if averaged else 'last', measured[averaged][1])
-    averaged = measured[True][1]['top1'] >= measured[False][1]['top1']
+    averaged = recipe['model_ema']
     model, result = measured[averaged]
 
     SHIPPED.mkdir(exist_ok=True)
@@ -91,9 +93,7 @@ def main() -> int:
         'seed': run['seed'],
         'device': run['device'],
         'precision': run['amp_dtype'] if run['amp'] else 'float32',
-        'machine': processor(),
-        'versions': {'python': platform.python_version(), 'torch': torch.__version__, 'timm': timm.__version__},
-        'date': datetime.date.today().isoformat(),
+        **made_on(args.run),
         'license': 'apache-2.0',
     }
     file.with_suffix('.json').write_text(json.dumps(facts, indent=2) + '\n')

@@ -5,10 +5,11 @@
 
 DATA is a folder of images as timm's train.py takes it, or the same as arrays in an .npz file: {train,test}_images
 (N, H, W, 3) of uint8 and {train,test}_labels (N,). The runs are `RUNS` below: recipes are those of
-timm_res2net/docs/recipes, of which every key is obeyed or refused. A training step - crop, flip, forward, backward,
-update - is captured once as a CUDA graph, and every network replays its own on a stream of its own, with random numbers
-of its own: networks of the same seed see the same crops in the same order. OUTPUT gets runs.json, of which evidence.py
-makes its table. What is measured is the last epoch, in fp32.
+timm_res2net/docs/recipes, of which every key is obeyed or refused. A training step - crop, flip, erase, forward,
+backward, update, average - is captured once as a CUDA graph, and every network replays its own on a stream of its own,
+with random numbers of its own: networks of the same seed see the same crops in the same order. OUTPUT gets runs.json,
+of which evidence.py makes its table, and a folder of each run, of which ship_weights.py takes the weights. What is
+measured is the last epoch, in fp32.
 
 A run differs from one of `train.py --amp --amp-dtype bfloat16` in this only: random crops are made in one piece (as
 Pillow makes them, within one level of 255), those of Res2NeXt-29's recipe are ResNeXt's (moved by up to four pixels
@@ -30,7 +31,8 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 import numpy
 import timm
 import torch
-from augmentation import crop_and_resize, random_box
+import yaml
+from augmentation import crop_and_resize, erase, random_box
 from equal_cost import RECIPE, ROWS, run_name
 from schedule import Recipe
 from timm.optim import param_groups_weight_decay
@@ -55,6 +57,7 @@ RUNS = {
        for network, (arguments, seeds) in ROWS.items() for seed in range(seeds)},
     'res2next29': Run('cifar100_res2next29'),
     'resnext29': Run('cifar100_res2next29', model='resnext29_8c_64w_cifar_custom'),
+    'res2net23': Run('cifar100_res2net23', seed=42),
 }
 
 
@@ -89,6 +92,8 @@ class Training:
             param_groups_weight_decay(self.model, v['weight_decay']), v['lr'], v['momentum'], nesterov=True, fused=True)
         for group in self.optimizer.param_groups:
             group['lr'] = self.rate
+        self.pulls = torch.tensor([self.recipe.pull(s) for s in range(self.recipe.steps)], device=device)
+        self.averaged = copy.deepcopy(self.model) if v.get('model_ema') else None
         self.loss = torch.zeros((), device=device)
         self.seconds = 0.0
         self._capture()
@@ -107,6 +112,7 @@ class Training:
             box = random_box(n, v['scale'], v['ratio'], (h, w), self.draw)
         flip = torch.rand(n, generator=self.draw, device=x.device) < 0.5
         x = (crop_and_resize(x, box, flip) - self.mean) / self.std
+        x = erase(x, v['reprob'], self.draw) if v.get('reprob') else x
         return x.contiguous(memory_format=torch.channels_last), y
 
     def _step(self) -> None:
@@ -117,6 +123,8 @@ class Training:
         loss = F.cross_entropy(logits.float(), y, label_smoothing=self.values['smoothing'])
         loss.backward()
         self.optimizer.step()
+        if self.averaged is not None:
+            average(self.averaged, self.model, self.pulls.index_select(0, self.step_)[0])
         self.loss.copy_(loss.detach())
         self.step_ += 1
 
@@ -156,20 +164,45 @@ class Training:
         """What was trained, how long it took, and top-1 and top-5 in percent."""
         v = self.values
         parameters, macs = cost(self.run.model or v['model'], **{'num_classes': v['num_classes'], **self.run.arguments})
-        top1, top5 = self._accuracy(test)
+        top1, top5 = self._accuracy(self.model, test)
+        averaged = {} if self.averaged is None else {'averaged': dict(
+            zip(('top1', 'top5'), self._accuracy(self.averaged, test), strict=True))}
         return {
             **self.run._asdict(), 'epochs': self.recipe.epochs, 'parameters': parameters, 'macs': macs,
             'seconds': round(self.seconds, 1), 'milliseconds_a_step': round(1e3 * self.seconds / self.recipe.steps, 3),
-            'last_loss': round(self.loss.item(), 4), 'top1': top1, 'top5': top5}
+            'last_loss': round(self.loss.item(), 4), 'top1': top1, 'top5': top5, **averaged}
 
     @torch.inference_mode()
-    def _accuracy(self, test: Data) -> List[float]:
-        self.model.eval()
+    def _accuracy(self, model: torch.nn.Module, test: Data) -> List[float]:
+        model.eval()
         right = torch.zeros(2)
         for x, y in zip(test.images.split(500), test.labels.split(500)):
-            ranks = self.model((x.float() - self.mean) / self.std).topk(5).indices == y[:, None]
+            ranks = model((x.float() - self.mean) / self.std).topk(5).indices == y[:, None]
             right += torch.stack([ranks[:, 0].sum(), ranks.sum()]).cpu()
         return [round(100 * r / len(test.labels), 2) for r in right.tolist()]
+
+    def save(self, folder: Path) -> None:
+        """Write what train.py leaves of a run, as far as ship_weights.py reads it: args.yaml and last.pth.tar."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'args.yaml').write_text(yaml.safe_dump({
+            **self.values, 'model': self.run.model or self.values['model'], 'model_kwargs': self.run.arguments,
+            'seed': self.run.seed, 'device': 'cuda', 'amp': True, 'amp_dtype': 'bfloat16'}))
+        averaged = {} if self.averaged is None else {'state_dict_ema': self.averaged.state_dict()}
+        torch.save({
+            'epoch': self.recipe.epochs - 1, 'arch': self.values['model'],
+            'state_dict': self.model.state_dict(), **averaged,
+        }, folder / 'last.pth.tar')
+
+
+def average(averaged: torch.nn.Module, model: torch.nn.Module, pull: torch.Tensor) -> None:
+    """A step of timm's `ModelEmaV3`; its weight is a tensor, since a CUDA graph would keep a number as it was."""
+    pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
+    numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+    mine, theirs = ([pair[i] for pair in numbers] for i in (0, 1))
+    torch._foreach_add_(mine, torch._foreach_mul(torch._foreach_sub(theirs, mine), pull))
+    for a, value in pairs:
+        if not a.is_floating_point():
+            a.copy_(value)
 
 
 def read(path: Path, split: str) -> Data:
@@ -209,6 +242,7 @@ def train_all(
         with lock, torch.cuda.stream(training.stream):
             torch.backends.cudnn.allow_tf32 = False
             results[training.name] = training.result(test)
+            training.save(folder / training.name)
             print(training.name, results[training.name], flush=True)
             write({name: results[name] for name in runs if name in results}, folder, command)
     together(trainings, work)

@@ -1,11 +1,13 @@
-"""What a training on a GPU does to images and learning rates, tried on the CPU: as Pillow, torchvision and timm do."""
+"""What a training on a GPU does to images, rates and averages, tried on the CPU: as Pillow, torchvision and timm do."""
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.data.random_erasing import RandomErasing
 from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
 from torch.nn import functional as F
 from torchvision.transforms.functional import resized_crop
 
@@ -69,7 +71,56 @@ def test_without_a_box_that_fits_the_whole_image_is_taken():
     assert [set(side.tolist()) for side in box] == [{0}, {0}, {32}, {24}]
 
 
-@pytest.mark.parametrize('name', ['cifar100_evidence', 'cifar100_res2next29'])
+def erased(x):
+    """Top, left, height, width of the boxes (N, 4) of images of zeros; only of those that have one."""
+    found = []
+    for image in x[x.flatten(1).any(1)]:
+        rows, columns = (image[0].any(dim).nonzero()[:, 0] for dim in (1, 0))
+        box = rows[0], columns[0], rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+        assert image.count_nonzero() == 3 * box[2] * box[3]
+        found.append(box)
+    return torch.tensor(found).float()
+
+
+def test_boxes_are_erased_as_timm_does():
+    from augmentation import erase
+    images = torch.zeros(8_000, 3, 32, 24)
+    ours = erase(images, 0.5, torch.Generator().manual_seed(0))
+    theirs = RandomErasing(0.5, mode='pixel', device='cpu')(images.clone())
+    for x in (ours, theirs):
+        assert abs(len(erased(x)) / len(x) - 0.5) < 0.03
+    boxes = [erased(x) for x in (ours, theirs)]
+    boxes = [torch.cat([box, box[:, 2:3] * box[:, 3:]], 1) for box in boxes]
+    for moment in (1, 2):  # of top, left, height, width and area
+        values = [box ** moment for box in boxes]
+        error = sum(v.var(0) / len(v) for v in values).sqrt()
+        assert ((values[0].mean(0) - values[1].mean(0)).abs() < 4 * error).all()
+    assert [box.amin(0).tolist() for box in boxes][0][:2] == [0, 0]
+    assert (boxes[0][:, :4].amax(0) <= torch.tensor([31, 23, 31, 23])).all()
+    noise = ours[ours != 0]
+    assert abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01
+    assert torch.equal(erase(images + 1, 0.0, torch.Generator()), images + 1)
+
+
+def test_weights_are_averaged_as_timm_does():
+    from schedule import Recipe
+    from train_on_gpu import average
+    recipe = Recipe('cifar100_res2net23', IMAGES)
+    v = recipe.values
+    model, ours = (torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)) for _ in range(2))
+    theirs = ModelEmaV3(model, v['model_ema_decay'], use_warmup=v['model_ema_warmup'])
+    for step in range(5):
+        model(torch.randn(2, 3, 4, 4))  # moves the statistics
+        with torch.no_grad():
+            for p in model.parameters():
+                p += torch.randn_like(p)
+        theirs.update(model, step + 1)  # as train.py counts
+        average(ours, model, torch.tensor(recipe.pull(step)))
+    for key, value in theirs.module.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value)
+
+
+@pytest.mark.parametrize('name', ['cifar100_evidence', 'cifar100_res2next29', 'cifar100_res2net23'])
 def test_learning_rates_are_those_of_timms_schedulers(name):
     from schedule import Recipe
     recipe = Recipe(name, IMAGES)
@@ -95,11 +146,12 @@ def test_learning_rates_are_those_of_timms_schedulers(name):
 
 def test_what_a_recipe_wants_beyond_is_refused(tmp_path, monkeypatch):
     import schedule
-    with pytest.raises(ValueError, match=r'cifar100_res2net23\.yaml: \w+: .* is not done here'):
-        schedule.Recipe('cifar100_res2net23', IMAGES)
+    with pytest.raises(ValueError, match=r'imagenet_res2net50_modern\.yaml: \w+: .* is not done here'):
+        schedule.Recipe('imagenet_res2net50_modern', IMAGES)
     text = (schedule.RECIPES / 'cifar100_evidence.yaml').read_text()
     monkeypatch.setattr(schedule, 'RECIPES', tmp_path)
-    for line, words in (('mixup: 0.2', 'mixup: 0.2'), ('opt: adamw', 'opt: adamw'), ('min_lr: 0.1', 'min_lr: 0.1')):
+    for line, words in (('mixup: 0.2', 'mixup: 0.2'), ('opt: adamw', 'opt: adamw'), ('min_lr: 0.1', 'min_lr: 0.1'),
+                        ('remode: const', 'remode: const')):
         (tmp_path / 'mine.yaml').write_text(f'{text}\n{line}\n')
         with pytest.raises(ValueError, match=f'^mine.yaml: {words} is not done here'):
             schedule.Recipe('mine', IMAGES)
