@@ -1,7 +1,8 @@
 """The README's table of speeds, a part of what `timm-res2net benchmark` measured last on a CPU."""
 import json
+import textwrap
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 RESULTS = Path(__file__).resolve().parent / 'results' / 'benchmark_cpu.json'
 BASE = 'timm eager, channels last'
@@ -41,19 +42,18 @@ def table() -> str:
     lines += [
         '', f'One run of `{on["command"]}` with nothing else running on the machine:',
         f'{on["machine"]} ({on["cpu"]}), {on["date"]}, {", ".join(f"{v} {on[k]}" for k, v in names.items())}.']
-    return '\n'.join(lines + _how(part)) + '\n'
+    return '\n'.join([*lines, _how(part)]) + '\n'
 
 
-def _how(part: Dict[str, Any]) -> List[str]:
+def _how(part: Dict[str, Any]) -> str:
     """In which way it was measured."""
-    if 'rounds' not in part:  # before the benchmark measured as users call
-        return [
-            '', 'Measured in another way than users call: all paths in turns in one process, in its first thread, and',
-            'the AOTInductor files exported with gradients off (which `export` now sees to itself), at batch 8 with',
-            '`batch_size=8`. A file made without it answers 8 images one by one.']
-    apart = max(s for named in part['spread'].values() for sizes in named.values() for s in sizes.values())
-    return [
-        f'Files made by that call, each path in a process of its own, {part["rounds"]} rounds, the same path at most',
-        f'{apart:.0%} apart. At batch 8 the file of AOTInductor was made with `batch_size=8`: without it, it answers 8',
-        'images one by one.',
-        *([f'**The machine was busy**, more than 10% apart were: {"; ".join(part["busy"])}.'] if part['busy'] else [])]
+    apart = [max(sizes.values()) for named in part['spread'].values() for sizes in named.values()]
+    text = (
+        f'Files made by that call, each path in a process of its own, {part["rounds"]} rounds in turns, the same path at '
+        f'most {max(apart):.0%} apart. At batch 8 the file of AOTInductor was made with `batch_size=8`: without it, it '
+        'answers 8 images one by one.')
+    if part['busy']:
+        text += (
+            f' **The machine was not quiet**, though nothing else was started on it: {len(part["busy"])} of '
+            f'{len(apart)} paths are more than 10% apart, and ratios hold to about as much.')
+    return textwrap.fill(text, 120, break_on_hyphens=False)

@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--image-size', type=int, metavar='N', help="height and width (the model's own)")
     parser.add_argument('--dynamic-size', action='store_true', help='any height and width')
     parser.add_argument('--pixels', action='store_true', help='the graph takes uint8 RGB (B, H, W, C)')
+    parser.add_argument('--threads', type=int, metavar='N', help=(
+        "AOTInductor: how many a call will run with, a worker's share say (torch's own number)"))
     parser.add_argument('--overwrite', action='store_true', help='replace FILE if it exists')
     parser.add_argument('--class-names', type=Path, metavar='NAMES', help=(
         'file with names of the classes, one a line or a JSON list, kept in FILE, where the model has none'))
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         report = deploy.export(
             model, args.file, format, args.precision, batch_size=args.batch_size, image_size=args.image_size,
             dynamic_size=args.dynamic_size, pixels_in=args.pixels, images=pixels, calibration=args.calibration,
-            overwrite=args.overwrite, progress=lambda line: warn(f'{line} ..') if watched else None)
+            threads=args.threads, overwrite=args.overwrite,
+            progress=lambda line: warn(f'{line} ..') if watched else None)
     except deploy.ExportError as error:
         raise Refusal(str(error), 1) from error
     print(json.dumps(dataclasses.asdict(report), indent=2) if args.json else report)
@@ -83,7 +86,7 @@ def _check(args: argparse.Namespace) -> str:
     if args.file.suffix != deploy.FORMATS[format]:
         raise Refusal(f'{args.file}: the suffix must be {deploy.FORMATS[format]} for --format {format}')
     check_target(args.file, format, args.precision, args.batch_size, args.image_size, args.dynamic_size,
-                 args.calibration, args.overwrite)
+                 args.calibration, args.overwrite, args.threads)
     if args.file.parent.is_dir():
         free_output(args.file, args.overwrite)
     else:

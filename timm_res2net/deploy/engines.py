@@ -13,6 +13,7 @@ from typing import Any, List, Set
 import torch
 
 from .guest import own_signal_stack, telemetry_refused
+from .workers import share
 
 METADATA = 'timm_res2net'  # the key, in every format
 
@@ -74,7 +75,7 @@ def onnx_sessions(path: Path, count: int = 1) -> List[Any]:
     """ONNX Runtime's sessions on the CPU, which share as many threads as torch has."""
     onnxruntime = engine('onnxruntime')
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, torch.get_num_threads() // count)
+    options.intra_op_num_threads = share(count)
     return [
         onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider']) for _ in range(count)]
 

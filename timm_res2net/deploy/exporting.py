@@ -76,6 +76,7 @@ def export(
         pixels_in: bool = False,
         images: Images = None,
         calibration: int = 128,
+        threads: Optional[int] = None,
         overwrite: bool = False,
         progress: Callable[[str], object] = lambda line: None,
 ) -> Report:
@@ -97,6 +98,8 @@ def export(
         images: Folder of images, list of them or uint8 tensor (N, C, H, W), to calibrate on and to check with; None
             for the photographs bundled with scikit-image, without which all but int8 is checked on made-up ones.
         calibration: Most images to calibrate on.
+        threads: Of 'aotinductor', with how many a call will run, since weights are laid out for their number; None for
+            as many as torch has here. For `load(path, workers=N)` that is the share of one of N.
         overwrite: Replace a file that exists.
         progress: Is told in a few words what is being done.
 
@@ -109,10 +112,11 @@ def export(
     start = time.time()
     model, path = unwrapped(model), check_path('path', path)
     format = format_of(path) if format is None else format
-    check_target(path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite)
+    check_target(path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite, threads)
     pixels_in = check_bool('pixels_in', pixels_in)
     _check_model(model)
-    with quiet(), settings_of_export(next(model.parameters()).device.type):
+    with quiet(), settings_of_export(
+            next(model.parameters()).device.type, threads or torch.get_num_threads()):
         with interruptible():
             progress('running the model')
             job = prepare(
@@ -172,6 +176,7 @@ def check_target(
         dynamic_size: bool = False,
         calibration: int = 128,
         overwrite: bool = False,
+        threads: Optional[int] = None,
 ) -> None:
     """Refuse at once what `export` could not do with any model, with its errors."""
     check_choice('format', format, tuple(FORMATS))
@@ -184,6 +189,10 @@ def check_target(
     for argument in (f'precision={precision!r}', f'dynamic_size={bool(dynamic_size)}'):
         if argument in WRITERS[format].refuses:
             raise ValueError(f'{argument}: {WRITERS[format].refuses[argument]}')
+    if threads is not None:
+        check_int('threads', threads)
+        if not WRITERS[format].compiles:
+            raise ValueError(f"threads={threads}: only 'aotinductor' has code for a number of threads, leave it out.")
     _check_path(path, format, overwrite)
     if batch_size is not None:
         check_int('batch_size', batch_size)

@@ -17,13 +17,14 @@ alone = threading.RLock()  # held by whoever traces, or loads what was traced: t
 
 
 @contextlib.contextmanager
-def settings_of_export(device: str) -> Iterator[None]:
+def settings_of_export(device: str, threads: int) -> Iterator[None]:
     """What changes a file or what it is compared with, as in a fresh process; inductor freezes only without gradients.
 
     Most of it is the whole process's, so that exports of several threads wait for each other.
 
     Args:
         device: Type of the device that the model is on.
+        threads: Of torch; it lays weights out for them.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone)
@@ -40,6 +41,9 @@ def settings_of_export(device: str) -> Iterator[None]:
         stack.callback(sys.setrecursionlimit, sys.getrecursionlimit())  # which inductor doubles
         stack.callback(torch.set_default_dtype, dtype)
         stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=only_warn)
+        if threads != torch.get_num_threads():
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
         torch.set_default_dtype(torch.float32)
         torch.use_deterministic_algorithms(False)
         yield

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from .deployed import NEEDED, Deployed
 from .engines import METADATA, checksum, cpu_features, engine, onnx_sessions, openvino_requests
 from .guest import alone, interruptible, quiet
 from .placing import forbids_code, missing_temporary
-from .workers import FileError, Pool, Run, start_workers
+from .workers import FileError, Pool, Run, share, start_workers
 
 _EXHAUSTED = errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM  # whatever the file is
 Loaded = Tuple[Pool, Dict[str, Any]]  # with the metadata
@@ -36,6 +37,9 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
             OpenVINO, sessions of ONNX Runtime, processes for the files that torch runs. Without it one caller at a
             time has all the cores, in this process; of the files that torch runs he should be the process's first
             thread, or have one worker.
+
+    Warns:
+        UserWarning: It is AOTInductor's and was compiled for another number of threads.
 
     Raises:
         FileNotFoundError: There is no such file, or not the `.bin` beside it.
@@ -55,13 +59,19 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
     path.open('rb').close()  # engines would call a file damaged that one may not read
     try:
         with quiet(), interruptible():
-            return Deployed(*LOADERS[path.suffix](path, workers))
+            loaded = Deployed(*LOADERS[path.suffix](path, workers))
     except (FileNotFoundError, ImportError, FileError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _EXHAUSTED:
             raise
         raise ValueError(f'{path} cannot be loaded, it is damaged or of another version: {_reason(error)}') from error
+    threads, made_for = share(workers or 1), loaded.metadata.get('threads')
+    if made_for not in (None, threads):
+        warnings.warn(
+            f'{path} was compiled for threads={made_for} and runs with {threads}, which may be several times slower: '
+            f'export it with threads={threads}.', stacklevel=2)
+    return loaded
 
 
 def _reason(error: Exception) -> str:

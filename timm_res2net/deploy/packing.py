@@ -120,7 +120,7 @@ class PackedConv2d(nn.Conv2d):
             self.batch.ordinary = _is_ordinary(x)
         if not self.batch.ordinary or not x.numel() or weight is not self.own[0]:
             return self.plain(x, shortcut)
-        key = (x.shape, x.stride(), shortcut is None or shortcut.stride())
+        key = (torch.get_num_threads(), x.shape, x.stride(), shortcut is None or shortcut.stride())
         if key not in self.packed:
             return self.first(key, x, shortcut) if len(self.packed) < _SHAPES else self.plain(x, shortcut)
         packed = self.packed[key]

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 
 import torch
 
@@ -20,7 +21,9 @@ def serve(path: str, threads: int) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     torch.set_num_threads(threads)
     try:
-        model = load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # who asked for workers is told
+            model = load(path)
     except Exception as error:
         send(answers, error=str(error), kind=type(error).__name__)
         return

@@ -149,9 +149,14 @@ def environment(**variables: str) -> Dict[str, str]:
     return {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)), **variables}
 
 
+def share(count: int) -> int:
+    """How many of torch's threads one of `count` callers has."""
+    return max(1, torch.get_num_threads() // count)
+
+
 def start_workers(path: Path, count: int) -> List[Worker]:
     """`count` processes that share the cores that torch has here."""
-    threads = max(1, torch.get_num_threads() // count)
+    threads = share(count)
     started: List[Worker] = []
     try:
         for _ in range(count):

@@ -25,7 +25,8 @@ def write_aotinductor(graph: nn.Module, path: Path, inputs: torch.Tensor, metada
     """Compiled code, weights inside; runs where torch does, without tracing or compiling."""
     from torch._inductor.package import package_aoti
     program = _quantized(graph, inputs, metadata)
-    known = {**metadata, 'torch': torch.__version__, 'cpu': sorted(cpu_features())}
+    known = {**metadata, 'torch': torch.__version__, 'cpu': sorted(cpu_features()),
+             'threads': torch.get_num_threads()}
     args, kwargs = program.example_inputs
     package = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:  # not beside `path`, which may have spaces

@@ -1,7 +1,7 @@
 """What is measured for inference on a CPU: every way to run timm's model and ours, as a user would call it."""
 import copy
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence
@@ -16,6 +16,7 @@ from ..exporting import export
 from ..loaders import load
 from ..packing import prepack
 from ..quantize import quantize_onnx, quantize_openvino
+from ..workers import share
 from ..writers import WRITERS
 
 BASELINE = 'resnet50'  # of about the same MACs
@@ -28,21 +29,21 @@ class Way:
     """A way to run a model.
 
     Attributes:
-        ready: (model, file) -> a function of a batch; what a user waits for at start.
+        ready: (model, file) -> a function of a batch; what a user waits for at start. None: only `serve` is measured.
         theirs: The model is timm's.
         suffix: Of its file, None without one.
         make: (model, file) writes it.
         serve: (model, file, callers) -> a function that several threads call at once; None: not measured.
     """
-    ready: Callable[[nn.Module, Path], BatchFunction]
+    ready: Optional[Callable[[nn.Module, Path], BatchFunction]]
     theirs: bool = False
     suffix: Optional[str] = None
     make: Callable[[nn.Module, Path], object] = lambda model, file: None
     serve: Optional[Callable[[nn.Module, Path, int], BatchFunction]] = None
 
 
-def ways(batches: Sequence[int]) -> Dict[str, Dict[str, Way]]:
-    """{precision: {name: way}}; AOTInductor's files for several images only where there are such batches."""
+def ways(batches: Sequence[int], callers: Sequence[int]) -> Dict[str, Dict[str, Way]]:
+    """{precision: {name: way}}; AOTInductor's files are made for the batches and for the threads of each caller."""
     found: Dict[str, Dict[str, Way]] = {
         'fp32': {
             'timm eager': Way(partial(eager, last=False), True),
@@ -74,6 +75,8 @@ def ways(batches: Sequence[int]) -> Dict[str, Dict[str, Way]]:
         most = min(8, max(batches))
         if most > 1:
             named[f'AOTInductor, batch_size={most}'] = exported('aotinductor', precision, batch_size=most)
+        for threads in sorted({share(n) for n in callers}):
+            named[f'AOTInductor, threads={threads}'] = served('aotinductor', precision, threads=threads)
     return found
 
 
@@ -97,11 +100,17 @@ def packed(model: nn.Module, _: Path, dtype: torch.dtype = torch.float32) -> Bat
     return torch.inference_mode()(prepack(model, dtype))
 
 
-def exported(format: str, precision: str, batch_size: Optional[int] = None) -> Way:
+def exported(format: str, precision: str, **options: Any) -> Way:
     """By the calls of the README."""
-    return Way(lambda _, file: load(file), suffix=WRITERS[format].suffixes[0],
-               make=lambda model, file: export(model, file, format, precision, batch_size=batch_size),
-               serve=None if batch_size else lambda _, file, callers: load(file, workers=callers))
+    way = served(format, precision, **options)
+    return replace(way, ready=lambda _, file: load(file), serve=None if WRITERS[format].compiles else way.serve)
+
+
+def served(format: str, precision: str, **options: Any) -> Way:
+    """To several callers only."""
+    return Way(None, suffix=WRITERS[format].suffixes[0],
+               make=lambda model, file: export(model, file, format, precision, **options),
+               serve=lambda _, file, callers: load(file, workers=callers))
 
 
 def image_size(model: Any) -> Sequence[int]:

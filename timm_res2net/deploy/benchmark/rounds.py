@@ -44,7 +44,7 @@ def inference_cpu(args: argparse.Namespace) -> Dict[str, Any]:
     That is, of each path: seconds to load, milliseconds of the first answer, MB of memory at most and of the file, and
     which part of a call at the first batch size `deploy.load`'s checks of the input take.
     """
-    rounds, skipped = _rounds(args, 'measure', lambda way: True, [args.batch])
+    rounds, skipped = _rounds(args, 'measure', lambda way: way.ready is not None, [args.batch])
     return {**_summary(rounds, 'milliseconds'), 'rounds': args.rounds, 'skipped': skipped}
 
 
@@ -66,12 +66,12 @@ def _rounds(
         loads: Batch sizes or numbers of callers; those of a list are measured by the same process.
     """
     skipped: Dict[str, str] = {}
-    precisions = args.precision or [p for p in ways(args.batch) if p != 'bf16' or has_bf16('cpu')]
-    chosen = [(p, name) for p, named in ways(args.batch).items() if p in precisions
+    precisions = args.precision or [p for p in ways(args.batch, args.callers) if p != 'bf16' or has_bf16('cpu')]
+    chosen = [(p, name) for p, named in ways(args.batch, args.callers).items() if p in precisions
               for name, way in named.items() if wanted(way) and re.search(args.paths or '', name)]
     rounds: Found = {}
     for key in chosen:
-        file = file_of(args.files, key, args.batch)
+        file = file_of(args, key)
         if not file or file.exists() or _make(args, key, skipped):
             rounds[key] = [{'values': {}, 'once': {}} for _ in range(args.rounds)]
     for n, precision, load in product(range(args.rounds), precisions, loads):
@@ -123,11 +123,11 @@ def _round(
     return found
 
 
-def file_of(folder: str, key: Key, batches: List[int]) -> Optional[Path]:
+def file_of(args: argparse.Namespace, key: Key) -> Optional[Path]:
     """Where the file of a path lies, if it has one; made once for all parts of a benchmark."""
     precision, name = key
-    suffix = ways(batches)[precision][name].suffix
-    return Path(folder) / f'{precision} {name}{suffix}' if suffix else None
+    suffix = ways(args.batch, args.callers)[precision][name].suffix
+    return Path(args.files) / f'{precision} {name}{suffix}' if suffix else None
 
 
 class Child:
@@ -137,7 +137,8 @@ class Child:
         self.key = key
         self.job = {
             'task': task, 'key': key, 'files': args.files, 'ours': args.ours, 'theirs': args.theirs,
-            'batch': args.batch, 'load': load, 'seconds': min(args.seconds, TURN[task]), 'threads': args.threads}
+            'batch': args.batch, 'callers': args.callers, 'load': load, 'seconds': min(args.seconds, TURN[task]),
+            'threads': args.threads}
 
     def __enter__(self) -> 'Child':
         self.errors: IO[str] = tempfile.TemporaryFile('w+')
@@ -177,8 +178,8 @@ def work() -> None:
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # for what engines print
     precision, name = job.key
-    way = ways(job.batch)[precision][name]
-    file = file_of(job.files, job.key, job.batch) or Path()
+    way = ways(job.batch, job.callers)[precision][name]
+    file = file_of(job, job.key) or Path()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         for answer in TASKS[job.task](job, way, file):
@@ -203,7 +204,8 @@ def measure(job: argparse.Namespace, way: Way, file: Path) -> Iterator[Dict[str,
     cfg: Any = timm.get_pretrained_cfg(job.ours)
     model = network(job, way)
     start = time.perf_counter()
-    path = way.ready(model, file)
+    ready: Any = way.ready
+    path = ready(model, file)
     load = time.perf_counter() - start
     xs = {str(n): torch.randn(n, *cfg.input_size) for n in job.load}
     smallest, x = next(iter(xs.items()))
