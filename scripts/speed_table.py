@@ -49,9 +49,9 @@ def _how(part: Dict[str, Any]) -> str:
     """In which way it was measured."""
     apart = [max(sizes.values()) for named in part['spread'].values() for sizes in named.values()]
     text = (
-        f'Files made by that call, each path in a process of its own, {part["rounds"]} rounds in turns, the same path at '
-        f'most {max(apart):.0%} apart. At batch 8 the file of AOTInductor was made with `batch_size=8`: without it, it '
-        'answers 8 images one by one.')
+        f'Files made by that call, each path in a process of its own, {part["rounds"]} rounds in turns, the same path '
+        f'at most {max(apart):.0%} apart. At batch 8 the file of AOTInductor was made with `batch_size=8`: without it, '
+        'it answers 8 images one by one.')
     if part['busy']:
         text += (
             f' **The machine was not quiet**, though nothing else was started on it: {len(part["busy"])} of '

@@ -16,6 +16,7 @@ import test_guest
 import test_odd_models
 import test_paths
 import test_processes
+import test_threads
 import test_transforms
 import test_workers
 import test_writers
@@ -142,6 +143,8 @@ DONE = {
     "image_size='64'": lambda export: export(image_size='64'),
     'workers=0 or -1': [lambda exported, n=n: deploy.load(exported('torch').path, n) for n in (0, -1)],
     "workers='2'": lambda exported: deploy.load(exported('torch').path, '2'),
+    'threads=0': lambda export: export(format=None, threads=0),
+    'threads=2 for another format than AOTInductor': lambda export: export(threads=2),
     'a folder without images': lambda export, tmp_path: export(images=tmp_path),
     'images of another size, type or kind': [
         lambda export, x=x: export(images=x) for x in (images(2)[..., 1:], images(2).float(), np.zeros((2, 3, 8, 8)))],
@@ -177,6 +180,8 @@ ELSEWHERE = {
     'a worker that was killed': test_workers.test_a_process_that_dies_is_named_and_replaced,
     'a process that has closed stderr or stdin, `workers=N`': (
         test_processes.test_workers_of_a_process_with_closed_streams),
+    'a file of AOTInductor loaded where another number of threads computes': (
+        test_threads.test_a_file_for_other_threads_is_told),
     'a user without home and name, as in a container': test_processes.test_export_by_a_user_without_home_and_name,
     'more workers than the system has open files for': test_processes.test_more_workers_than_open_files,
     'a worker that was killed, and the file replaced since': (

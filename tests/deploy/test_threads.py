@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 import torch
 from deploying import SIZE, images, need
+from PIL import Image
+from run_command import BOTH_WAYS
 
 from timm_res2net import deploy
 from timm_res2net.deploy.workers import environment
@@ -18,7 +20,7 @@ from timm_res2net import deploy
 from timm_res2net.deploy.packing import prepack
 threads, x = int(sys.argv[2]), torch.rand(1, 3, 224, 224)
 torch.manual_seed(0)
-model = timm.create_model('res2net50_26w_4s_custom', layers=(1, 1, 2, 1)).eval()  # has 1x1 convolutions of 1024 channels
+model = timm.create_model('res2net50_26w_4s_custom', layers=(1, 1, 2, 1)).eval()  # 1x1 convolutions of 1024 channels
 if sys.argv[1] == 'prepack':
     run = torch.inference_mode()(prepack(model))
     torch.set_num_threads(3 - threads)
@@ -68,17 +70,33 @@ def test_a_file_for_other_threads_is_told(network, exported, tmp_path):
         deploy.load(exported('torch').path, workers=1).close()
 
 
-@pytest.mark.slow
-def test_workers_are_told_of_threads_once(exported, capfd):
+@pytest.fixture
+def other_threads(exported):
+    """Torch computes with this many, and files were made for another number."""
+    before = torch.get_num_threads()
     need('aotinductor', 'fp32')
-    path, here = exported('aotinductor').path, torch.get_num_threads()
-    torch.set_num_threads(4 * here)
-    try:
-        with pytest.warns(UserWarning, match=f'threads={here} and runs with {2 * here}, ') as told:
-            deploy.load(path, workers=2).close()
-    finally:
-        torch.set_num_threads(here)
+    exported('aotinductor')
+    torch.set_num_threads(2 * before)
+    yield 2 * before
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+def test_workers_are_told_of_threads_once(exported, capfd, other_threads):
+    path = exported('aotinductor').path
+    torch.set_num_threads(2 * other_threads)
+    with pytest.warns(UserWarning, match=f' and runs with {other_threads}, ') as told:
+        deploy.load(path, workers=2).close()
     assert len(told) == 1 and capfd.readouterr().err == ''
+
+
+@BOTH_WAYS
+def test_a_command_tells_it_in_a_line(run, exported, tmp_path, monkeypatch, other_threads):
+    monkeypatch.setenv('OMP_NUM_THREADS', str(other_threads))
+    Image.new('RGB', (SIZE, SIZE)).save(tmp_path / 'photo.png')
+    done = run('classify', 'photo.png', '--model', exported('aotinductor').path, cwd=tmp_path)
+    line, = done.stderr.splitlines()
+    assert done.returncode == 0 and f' and runs with {other_threads}, which may be ' in line
 
 
 @pytest.mark.parametrize(('format', 'threads', 'error', 'words'), [

@@ -3,6 +3,7 @@ import ast
 import difflib
 import json
 import re
+import warnings
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -99,7 +100,12 @@ def _load_exported(name: str, exported: bool, kwargs: Any) -> deploy.Deployed:
         raise Refusal(f'{name} is an exported file, this needs the network itself: {NAMES}')
     if kwargs:
         raise Refusal(f'{name} is an exported file, which takes no arguments of the network ({", ".join(kwargs)})')
-    return deploy.load(name)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        loaded = deploy.load(name)
+    for warning in said:  # of another number of threads
+        warn(str(warning.message))
+    return loaded
 
 
 def _create(name: str, pretrained: bool, kwargs: Any) -> Any:
