@@ -28,12 +28,12 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-import numpy
 import timm
 import torch
 import yaml
 from augmentation import crop_and_resize, erase, random_box
 from equal_cost import RECIPE, ROWS, run_name
+from gpu_data import Data, read
 from schedule import Recipe
 from timm.optim import param_groups_weight_decay
 from torch.nn import functional as F
@@ -59,13 +59,6 @@ RUNS = {
     'resnext29': Run('cifar100_res2next29', model='resnext29_8c_64w_cifar_custom'),
     'res2net23': Run('cifar100_res2net23', seed=42),
 }
-
-
-class Data(NamedTuple):
-    """Images (N, 3, H, W) as bytes and labels (N,), on the GPU."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
 
 
 class Training:
@@ -165,8 +158,7 @@ class Training:
         v = self.values
         parameters, macs = cost(self.run.model or v['model'], **{'num_classes': v['num_classes'], **self.run.arguments})
         top1, top5 = self._accuracy(self.model, test)
-        averaged = {} if self.averaged is None else {'averaged': dict(
-            zip(('top1', 'top5'), self._accuracy(self.averaged, test), strict=True))}
+        averaged = {} if self.averaged is None else {'averaged': self._accuracy(self.averaged, test)}
         return {
             **self.run._asdict(), 'epochs': self.recipe.epochs, 'parameters': parameters, 'macs': macs,
             'seconds': round(self.seconds, 1), 'milliseconds_a_step': round(1e3 * self.seconds / self.recipe.steps, 3),
@@ -196,26 +188,12 @@ class Training:
 
 def average(averaged: torch.nn.Module, model: torch.nn.Module, pull: torch.Tensor) -> None:
     """A step of timm's `ModelEmaV3`; its weight is a tensor, since a CUDA graph would keep a number as it was."""
-    pairs = list(zip(averaged.state_dict().values(), model.state_dict().values(), strict=True))
-    numbers = [pair for pair in pairs if pair[0].is_floating_point()]
-    mine, theirs = ([pair[i] for pair in numbers] for i in (0, 1))
-    torch._foreach_add_(mine, torch._foreach_mul(torch._foreach_sub(theirs, mine), pull))
-    for a, value in pairs:
-        if not a.is_floating_point():
-            a.copy_(value)
-
-
-def read(path: Path, split: str) -> Data:
-    """A split of `path`, as bytes."""
-    if path.suffix == '.npz':
-        with numpy.load(path) as arrays:
-            images, labels = arrays[f'{split}_images'], arrays[f'{split}_labels']
-    else:
-        from torchvision.datasets import ImageFolder
-        pairs = [(numpy.asarray(image), label) for image, label in ImageFolder(str(path / split))]
-        images, labels = numpy.stack([p[0] for p in pairs]), numpy.array([p[1] for p in pairs])
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    return Data(pixels.cuda(), torch.from_numpy(labels).long().cuda())
+    mine, theirs = averaged.state_dict(), model.state_dict()
+    numbers = [key for key, value in mine.items() if value.is_floating_point()]
+    to, of = [mine[key] for key in numbers], [theirs[key] for key in numbers]
+    torch._foreach_add_(to, torch._foreach_mul(torch._foreach_sub(of, to), pull))
+    for key in mine.keys() - set(numbers):
+        mine[key].copy_(theirs[key])
 
 
 def together(trainings: Sequence[Training], work: Callable[[Training], None]) -> None:
