@@ -20,7 +20,7 @@ from ..model.blocks import Res2NetBottleneck, Res2NetDlaBottleneck
 from ..model.fold import check_weights, conv_norm_acts, fold, replace_modules
 from .inputs import check_tensor, holds_numbers
 
-_SHAPES = 8  # input shapes for which a weight is packed; the best layout differs from one to another
+_SHAPES = 8  # input shapes and numbers of threads for which a weight is packed; the best layout differs among them
 
 
 @torch.inference_mode(False)  # or its weights could not be used where gradients are asked for
