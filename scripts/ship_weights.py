@@ -85,6 +85,7 @@ def main() -> int:
         'dataset': 'CIFAR-100 (Krizhevsky 2009): trained on the 50,000 training images, measured on the 10,000 of test',
         'top1': result['top1'],
         'top5': result['top5'],
+        'calibration_error': result['calibration_error'],
         'averaged': averaged,
         'top1_of_the_other': measured[not averaged][1]['top1'],
         'epochs': epochs,

@@ -13,6 +13,7 @@ from timm.data import create_dataset, create_loader, create_transform, resolve_d
 
 import timm_res2net
 from timm_res2net import deploy
+from timm_res2net.commands.evaluate import calibration_error
 from timm_res2net.commands.evaluate import evaluate as measure
 from timm_res2net.model.variants import VARIANTS
 from timm_res2net.weights.catalogue import CATALOGUE
@@ -93,9 +94,25 @@ def test_it_is_what_timms_own_loader_gives(model, data):
         create_dataset('', root=str(data), split='test'), batch_size=5, use_prefetcher=False, num_workers=0,
         persistent_workers=False, **config)
     with torch.inference_mode():
-        right = sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
+        sure, right = map(torch.cat, zip(*((model(x).softmax(1).amax(1), model(x).argmax(1) == y) for x, y in loader)))
+    top1 = right.double().mean().item()
+    assert sure.min() > 5 / 15 and sure.max() <= 6 / 15  # one bin: three classes, and a network that knows nothing
     result = measure(model, data, workers=0)
-    assert result == {'top1': round(100 * right / 12, 4), 'top5': 100, 'images': 12, 'failures': []}
+    error = pytest.approx(100 * abs(top1 - sure.double().mean().item()), abs=1e-3)
+    assert result == {
+        'top1': round(100 * top1, 4), 'top5': 100, 'calibration_error': error, 'images': 12, 'failures': []}
+
+
+@pytest.mark.parametrize('confidence, right, error', [
+    ([0.8] * 10, [1] * 6 + [0] * 4, 0.2),                        # says 0.8, is right in 0.6
+    ([0.8] * 5 + [0.4] * 5, [1] * 4 + [0] + [1] * 2 + [0] * 3, 0),  # both as they say
+    ([0.9, 0.9, 0.5, 0.5], [0, 0, 1, 1], 0.7),                   # too sure and not sure enough do not cancel
+    ([0.61, 0.65], [0, 1], 0.13),                                # but do within a bin, 0.6 to 0.667
+    ([1 / 15, 1.0], [0, 1], 1 / 30),                             # the ends belong to the bins below them
+    ([float('nan'), 0.5], [0, 1], None)])
+def test_calibration_error(confidence, right, error):
+    found = calibration_error(torch.tensor(confidence, dtype=torch.float64), torch.tensor(right))
+    assert found == (error if error is None else pytest.approx(error, abs=1e-9))
 
 
 def test_pictures_are_read_as_classify_reads_them(model, data, tmp_path):
@@ -170,7 +187,8 @@ def test_what_was_published_is_said_beside(name, off, within, words, run, model,
                cwd=tmp_path)
     assert done.returncode == (off > within) and not done.stderr, done.stderr
     measured, published = done.stdout.splitlines()
-    assert measured == f'{name}: top-1 {result["top1"]:.2f}, top-5 100.00, of 12 images'
+    assert measured == (f'{name}: top-1 {result["top1"]:.2f}, top-5 100.00, expected calibration error '
+                        f'{result["calibration_error"]:.2f}, of 12 images')
     assert published == (f'evaluate_mine.noise as published, on noise: top-1 {result["top1"] + off:.2f}, top-5 100.00: '
                          f'{words} (within {within} points)')
 

@@ -1,9 +1,12 @@
-"""Top-1 and top-5 accuracy of a model on a folder of images, in percent.
+"""Top-1 and top-5 accuracy of a model on a folder of images, and how well its confidence is calibrated, in percent.
 
 DATA holds a folder `test` (see --split) with one folder per class, named as the model's classes where it knows their
 names. For the shipped CIFAR-100 weights these are the 10,000 official test images as PNG (or any lossless format), in
 `test/apple`, `test/aquarium_fish`, ... For weights of the catalogue (`timm-res2net list`) the number published there is
-said beside. timm's validate.py gives the same numbers.
+said beside. timm's validate.py gives the same accuracy.
+
+The expected calibration error is how far the probability of the first answer is from how often it is right, on average
+over the images, in 15 bins of equal width (Guo et al. 2017, equation 3).
 
 Exit code 0: measured. 1: another accuracy than published (by more than 0.01 points, or 0.3 for PaddleClas's weights,
 which were measured on images that another library resized), or images that cannot be read (named and left out). 2:
@@ -63,7 +66,10 @@ def compare(name: str, result: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 
 def in_words(result: Dict[str, Any]) -> str:
     """The accuracy, and beside it that which was published."""
-    lines = [f'{result["model"]}: top-1 {result["top1"]:.2f}, top-5 {result["top5"]:.2f}, of {result["images"]} images']
+    error = result['calibration_error']
+    sure = '' if error is None else f'expected calibration error {error:.2f}, '
+    lines = [f'{result["model"]}: top-1 {result["top1"]:.2f}, top-5 {result["top5"]:.2f}, {sure}of {result["images"]} '
+             'images']
     there = result['published']
     if there:
         lines.append(
@@ -126,7 +132,8 @@ def evaluate(
         workers: int = 2,
         device: str = 'cpu',
 ) -> Dict[str, Any]:
-    """Accuracy in percent and number of images of `DATA/split`, with the model's own preprocessing, and failures."""
+    """Accuracy and calibration error in percent and number of images of `DATA/split`, with the model's own
+    preprocessing, and failures. The calibration error is None where an answer is NaN."""
     import torch
     from timm.data.readers.reader_image_folder import ReaderImageFolder
     from torch.utils.data import DataLoader
@@ -144,16 +151,40 @@ def evaluate(
     pictures: Any = Pictures(reader.samples, to_input)
     loader = DataLoader(pictures, batch_size, num_workers=workers)
     correct, images = torch.zeros(2), 0
+    sure: List[torch.Tensor] = []  # of each image the probability of the first answer, and whether it is right
     failures: List[Dict[str, str]] = []
     for x, target, errors in progress(loader, unit='batch'):
         failures += [{'image': reader.samples[images + len(failures) + i][0], 'error': error}
                      for i, error in enumerate(errors) if error]
         target = target.to(device)
         with torch.inference_mode():
-            top5 = model(x.to(device)).topk(min(5, classes))[1] == target[:, None]
+            logits = model(x.to(device)).float()
+        top5 = logits.topk(min(5, classes))[1] == target[:, None]
+        sure.append(torch.stack([logits.softmax(1).amax(1), top5[:, 0]])[:, target >= 0].cpu())
         correct += torch.stack([top5[:, 0].sum(), top5.sum()]).cpu()
         images += int((target >= 0).sum())
     if not images:
         raise ValueError(f'{data / split}: none of its {len(failures)} images can be read')
     top1, top5 = (100 * correct / images).tolist()
-    return {'top1': round(top1, 4), 'top5': round(top5, 4), 'images': images, 'failures': failures}
+    error = calibration_error(*torch.cat(sure, 1))
+    return {'top1': round(top1, 4), 'top5': round(top5, 4), 'calibration_error': None if error is None else
+            round(100 * error, 4), 'images': images, 'failures': failures}
+
+
+def calibration_error(confidence: Any, right: Any, bins: int = 15) -> Optional[float]:
+    """Expected calibration error, 0 to 1: Guo et al. 2017, `On Calibration of Modern Neural Networks`, equation 3.
+
+    Args:
+        confidence: (N,) probability of the first answer.
+        right: (N,) 1 where it is right, else 0.
+        bins: Of equal width, each with its upper end.
+
+    Returns:
+        None where a confidence is NaN.
+    """
+    import torch
+    if confidence.isnan().any():
+        return None
+    index = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, (right - confidence).double())
+    return gap.abs().sum().item() / len(confidence)
