@@ -58,7 +58,7 @@ def test_columns_are_aligned():
     at = lines[0].index('what')
     assert all(line[at - 2:at] == '  ' and line[at] != ' ' for line in lines)
     assert weights.splitlines()[1].split()[:3] == ['res2net23_32w_4s_cifar_custom.cifar100', '74.40', '93.15']
-    assert done.stderr == 'variants: 10, weights: 1\n'
+    assert done.stderr == 'variants: 11, weights: 1\n'
     assert aligned([('a', 'bb'), ('aaa', 'b')], '<>') == 'a    bb\naaa   b'
 
 

@@ -129,6 +129,11 @@ VARIANTS: Dict[str, Variant] = {
             layers=(2, 3, 2), channels=(64, 96, 128), scale=4, base_width=32, cardinality=1, stem_width=32,
             stem_stride=2),
         'A small Res2Net for CPU-sized work, 32w x 4s, 1.8 M parameters'),
+    'seres2net23_16w_8s_cifar_custom': Variant(
+        Res2NetCifar, dict(
+            layers=(2, 3, 2), channels=(64, 96, 128), scale=8, base_width=16, cardinality=1, stem_width=32,
+            stem_stride=2, **SE),
+        'The same with eight groups and SE, 16w x 8s, 1.8 M parameters'),
 }
 
 
