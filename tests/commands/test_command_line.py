@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import timm
@@ -77,11 +78,12 @@ def test_no_bar_in_a_pipe(capsys):
     assert capsys.readouterr() == ('', '')
 
 
-def test_an_interrupt_leaves_nothing_half_done(tmp_path, monkeypatch):
+@pytest.mark.parametrize('by, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_an_interrupt_leaves_nothing_half_done(by, code, tmp_path, monkeypatch):
     """While weights are written, which is when a person would lose something."""
     def interrupted(state, file):
         file.write(b'half')
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(by)
     monkeypatch.setattr('timm_res2net.weights.saving.write_safetensors', interrupted)
     monkeypatch.setattr('huggingface_hub.get_token', lambda: 'hf_x')
     torch.save(dict(state_dict=timm.create_model('test_res2net_custom').state_dict(), arch='test_res2net_custom'),
@@ -89,13 +91,29 @@ def test_an_interrupt_leaves_nothing_half_done(tmp_path, monkeypatch):
     for args in (('convert', SHIPPED, tmp_path / 'out'), ('convert', SHIPPED, tmp_path / 'deep/out'),
                  ('push', tmp_path / 'x.pth', 'USER/x', '--dry-run', tmp_path / 'dry')):
         done = here(*args)
-        assert done.returncode == 130 and done.stderr.splitlines()[-1] == 'stopped'
+        assert done.returncode == code and done.stderr.splitlines()[-1] == 'stopped'
+        assert signal.getsignal(by) == (signal.default_int_handler if by == signal.SIGINT else signal.SIG_DFL)
     assert sorted(p.name for p in tmp_path.rglob('*')) == ['deep', 'x.pth']
 
 
 def process(*args, env=None, **kwargs):
     command = [sys.executable, '-m', 'timm_res2net', *args]
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, **kwargs)
+
+
+def test_a_command_that_is_told_to_end(tmp_path):
+    """As by a scheduler or `docker stop`, while a file is compiled: the folder is as it was."""
+    (tmp_path / 'tmp').mkdir()
+    command = [sys.executable, '-m', 'timm_res2net', 'export', SHIPPED, 'm.pt2']
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, 'TMPDIR': str(tmp_path / 'tmp')})
+    while not list(tmp_path.glob('.m.pt2*')):
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.1)
+    running.terminate()
+    assert (running.communicate()[1], running.returncode) == ('stopped\n', 143)
+    assert [p.name for p in tmp_path.iterdir()] == ['tmp']
+    assert not [p.name for p in (tmp_path / 'tmp').iterdir() if not p.name.startswith('torchinductor_')]
 
 
 def test_an_interrupt_while_torch_is_imported(tmp_path):

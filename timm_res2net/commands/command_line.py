@@ -3,14 +3,16 @@ import argparse
 import io
 import os
 import re
+import signal
 import sys
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
 
 
 class Refusal(Exception):
@@ -29,7 +31,8 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     """Run a command and return its exit code.
 
     0: done. 1: done in part or found wanting (an unreadable image among many, an export that does not agree). 2:
-    nothing could be done. 130: stopped by Ctrl-C. 141: whoever read the output has gone.
+    nothing could be done. 130: stopped by Ctrl-C. 141: whoever read the output has gone. 129, 143: its terminal closed,
+    or it was told to end (SIGTERM): it ends as by Ctrl-C, so that nothing half-done stays.
 
     Raises:
         SystemExit: argparse's, after help or wrong usage.
@@ -40,10 +43,12 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
 
 
 def ending_quietly(run: Callable[[], int]) -> int:
-    """What `run` returns, 130 and a word where it is interrupted, 141 where nobody reads its output any more."""
+    """What `run` returns, 128 and the signal that stops it with a word, 141 where nobody reads its output any more."""
+    told: List[int] = []
     try:
         try:
-            return run()
+            with _as_ctrl_c(told):
+                return run()
         finally:
             if sys.stdout is not None:  # closed by the shell, >&-
                 sys.stdout.flush()
@@ -51,8 +56,36 @@ def ending_quietly(run: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
         return 141
     except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return 130
+        with suppress(OSError):  # the terminal may be gone
+            print('stopped', file=sys.stderr)
+        return 128 + (told[0] if told else signal.SIGINT)
+
+
+@contextmanager
+def _as_ctrl_c(told: List[int]) -> Iterator[None]:
+    """A signal that would end the process at once interrupts it as Ctrl-C does, and is noted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process = os.getpid()
+
+    def interrupt(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # forked, such as a process that loads images
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        told.append(number)
+        handler = signal.getsignal(signal.SIGINT)
+        (handler if callable(handler) else signal.default_int_handler)(number, frame)
+
+    names = ('SIGTERM', 'SIGHUP')  # Windows has no SIGHUP; what is ignored (nohup) stays so
+    ending = [n for n in (getattr(signal, name, None) for name in names) if n and signal.getsignal(n) == signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
