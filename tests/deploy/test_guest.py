@@ -194,6 +194,27 @@ def test_models_made_in_inference_mode_are_exported(tmp_path):
     deploy.export(model, tmp_path / 'b.pt2', 'torch', image_size=SIZE, images=images(4))
 
 
+@pytest.mark.parametrize('format, name', [
+    ('torch', 'm.pt2'), ('aotinductor', 'm.pt2'), ('onnx', 'm.onnx'), ('openvino', 'm.xml')])
+def test_a_failing_export_says_one_thing(format, name, tmp_path, capfd):
+    """torch prints the graph, and logs what it cannot find in the code of the user's."""
+    need(format)
+    model = make()
+    whole = model.forward
+    model.forward = lambda x: whole(x) if x.mean() > 0 else -whole(x)
+    with pytest.raises(deploy.ExportError, match='take out the branch'):
+        deploy.export(model, tmp_path / name, image_size=SIZE, images=images(4), format=format)
+    assert capfd.readouterr() == ('', '')
+
+
+def test_other_threads_print_meanwhile(capsys):
+    with ThreadPoolExecutor(1) as thread, guest.unprinted():
+        print('graph', file=sys.stderr)
+        thread.submit(lambda: print('theirs', file=sys.stderr, flush=True)).result()
+    print('later', file=sys.stderr)
+    assert capsys.readouterr().err == 'theirs\nlater\n'
+
+
 def of_the_process():
     root = logging.getLogger()
     return {

@@ -7,12 +7,13 @@ import signal
 import sys
 import threading
 import warnings
-from typing import Any, Callable, ContextManager, Iterator, List
+from typing import Any, Callable, ContextManager, Iterator, List, TextIO, cast
 
 import torch
 
 _LOGGERS = (  # that speak of the insides of exporters, of which a user can change nothing
-    'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'torch.export', 'nncf')
+    'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'torch.export',
+    'torch.fx.experimental.symbolic_shapes', 'nncf')
 alone = threading.RLock()  # held by whoever traces, or loads what was traced: torch can do it for one thread at a time
 
 
@@ -94,6 +95,26 @@ _quiet = _Together(_silence)
 def quiet() -> ContextManager[None]:
     """No warnings and log lines of the engines about themselves, and no handlers that they leave on the root logger."""
     return _quiet
+
+
+class _OfOtherThreads:
+    """A stream without what the thread that makes this writes to it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self.thread else self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def unprinted() -> Iterator[None]:
+    """Nothing that this thread prints on stderr: torch prints hundreds of lines of graph where an export fails."""
+    with contextlib.redirect_stderr(cast(TextIO, _OfOtherThreads(sys.stderr))):
+        yield
 
 
 @contextlib.contextmanager

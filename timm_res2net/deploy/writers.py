@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from .engines import METADATA, checksum, compiler, cpu_features, engine
+from .guest import unprinted
 from .placing import forbids_code, missing_temporary
 from .quantize import quantize_graph, quantize_onnx, quantize_openvino
 
@@ -82,7 +83,8 @@ def _program(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -
     """torch.export's program of a graph, for a fixed or any batch size and image size."""
     dynamic = {i: torch.export.Dim.DYNAMIC for i, n in enumerate(metadata['shape']) if n is None}
     x = inputs[:1].expand(metadata['shape'][0] or 2, *inputs.shape[1:]).contiguous()
-    return torch.export.export(graph, (x,), dynamic_shapes=(dynamic,) if dynamic else None)
+    with unprinted():
+        return torch.export.export(graph, (x,), dynamic_shapes=(dynamic,) if dynamic else None)
 
 
 def _quantized(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:
