@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import timm
@@ -79,8 +80,10 @@ def test_no_bar_in_a_pipe(capsys):
 
 
 @pytest.mark.parametrize('by, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_an_interrupt_leaves_nothing_half_done(by, code, tmp_path, monkeypatch):
+def test_an_interrupt_leaves_nothing_half_done(by, code, tmp_path, monkeypatch, request):
     """While weights are written, which is when a person would lose something."""
+    usual = signal.default_int_handler if by == signal.SIGINT else signal.SIG_DFL
+    request.addfinalizer(partial(signal.signal, by, signal.signal(by, usual)))  # nohup, say, has it ignored
     def interrupted(state, file):
         file.write(b'half')
         signal.raise_signal(by)
@@ -92,7 +95,7 @@ def test_an_interrupt_leaves_nothing_half_done(by, code, tmp_path, monkeypatch):
                  ('push', tmp_path / 'x.pth', 'USER/x', '--dry-run', tmp_path / 'dry')):
         done = here(*args)
         assert done.returncode == code and done.stderr.splitlines()[-1] == 'stopped'
-        assert signal.getsignal(by) == (signal.default_int_handler if by == signal.SIGINT else signal.SIG_DFL)
+        assert signal.getsignal(by) == usual
     assert sorted(p.name for p in tmp_path.rglob('*')) == ['deep', 'x.pth']
 
 
