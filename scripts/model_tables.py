@@ -7,6 +7,7 @@ import timm
 from timm_res2net import Res2Net, Res2NetCifar, Res2NetDla, Weights, list_pretrained
 from timm_res2net.insight import cost
 from timm_res2net.model.variants import VARIANTS
+from timm_res2net.weights import provenance
 
 CLASSES = {'Res2Net': Res2Net, 'CIFAR': Res2NetCifar, 'DLA': Res2NetDla}
 
@@ -57,6 +58,22 @@ def weights() -> str:
     rows += [
         f'| `{w.name}` | {_percent(w.top1)} | {_percent(w.top5)} | {w.dataset} | {w.license} | {_where(w)} '
         f'| {w.source} |' for w in list_pretrained()]
+    return '\n'.join(rows) + '\n'
+
+
+def shipped() -> str:
+    """One row for weights in the package: accuracy and calibration on the test images, in percent, size and cost."""
+    rows = [
+        '| weights | top-1 | top-5 | calibration error | parameters | MMACs | MB | epochs |',
+        '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
+    ]
+    for row in list_pretrained():
+        if row.file:
+            made = provenance(row.name)
+            parameters, macs = cost(row.variant)
+            rows.append(
+                f'| `{row.name}` | {made["top1"]:.2f} | {made["top5"]:.2f} | {made["calibration_error"]:.2f} '
+                f'| {parameters:,} | {macs / 1e6:.0f} | {made["bytes"] / 1e6:.1f} | {made["epochs"]} |')
     return '\n'.join(rows) + '\n'
 
 

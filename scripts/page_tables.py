@@ -20,6 +20,7 @@ TABLES: Dict[str, Tuple[Path, Callable[[], str]]] = {
     'variants': (DOCS / 'variants.md', model_tables.variants),
     'arguments': (DOCS / 'variants.md', model_tables.arguments),
     'weights': (DOCS / 'weights.md', model_tables.weights),
+    'shipped': (ROOT / 'README.md', model_tables.shipped),
     'commands': (ROOT / 'README.md', command_table.table),
     'speed': (ROOT / 'README.md', speed_table.table),
     'libraries': (DOCS / 'integrations.md', libraries_table.table),
