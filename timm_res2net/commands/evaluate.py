@@ -132,8 +132,10 @@ def evaluate(
         workers: int = 2,
         device: str = 'cpu',
 ) -> Dict[str, Any]:
-    """Accuracy and calibration error in percent and number of images of `DATA/split`, with the model's own
-    preprocessing, and failures. The calibration error is None where an answer is NaN."""
+    """Accuracy in percent and number of images of `DATA/split`, with the model's own preprocessing, and failures.
+
+    With the calibration error in percent, None where an answer is NaN.
+    """
     import torch
     from timm.data.readers.reader_image_folder import ReaderImageFolder
     from torch.utils.data import DataLoader
@@ -150,41 +152,44 @@ def evaluate(
         classes, model.labels if isinstance(model, deploy.Deployed) else class_names(model), found, data / split)
     pictures: Any = Pictures(reader.samples, to_input)
     loader = DataLoader(pictures, batch_size, num_workers=workers)
-    correct, images = torch.zeros(2), 0
-    sure: List[torch.Tensor] = []  # of each image the probability of the first answer, and whether it is right
+    answers: List[torch.Tensor] = []  # of each image: probability of the first answer, is it right, is one of five
     failures: List[Dict[str, str]] = []
+    images = 0
     for x, target, errors in progress(loader, unit='batch'):
         failures += [{'image': reader.samples[images + len(failures) + i][0], 'error': error}
                      for i, error in enumerate(errors) if error]
-        target = target.to(device)
+        read = target >= 0
         with torch.inference_mode():
-            logits = model(x.to(device)).float()
-        top5 = logits.topk(min(5, classes))[1] == target[:, None]
-        sure.append(torch.stack([logits.softmax(1).amax(1), top5[:, 0]])[:, target >= 0].cpu())
-        correct += torch.stack([top5[:, 0].sum(), top5.sum()]).cpu()
-        images += int((target >= 0).sum())
+            logits = model(x.to(device)).float().cpu()[read]
+        right = logits.topk(min(5, classes))[1] == target[read, None]
+        answers.append(torch.stack([logits.softmax(1).amax(1), right[:, 0], right.any(1)]).double())
+        images += len(right)
     if not images:
         raise ValueError(f'{data / split}: none of its {len(failures)} images can be read')
-    top1, top5 = (100 * correct / images).tolist()
-    error = calibration_error(*torch.cat(sure, 1))
-    return {'top1': round(top1, 4), 'top5': round(top5, 4), 'calibration_error': None if error is None else
-            round(100 * error, 4), 'images': images, 'failures': failures}
+    sure, first, five = torch.cat(answers, 1)
+    error = calibration_error(sure, first)
+    return {
+        'top1': round(100 * first.mean().item(), 4),
+        'top5': round(100 * five.mean().item(), 4),
+        'calibration_error': None if error is None else round(100 * error, 4),
+        'images': images,
+        'failures': failures,
+    }
 
 
 def calibration_error(confidence: Any, right: Any, bins: int = 15) -> Optional[float]:
     """Expected calibration error, 0 to 1: Guo et al. 2017, `On Calibration of Modern Neural Networks`, equation 3.
 
     Args:
-        confidence: (N,) probability of the first answer.
+        confidence: (N,) probability of the first answer, float64.
         right: (N,) 1 where it is right, else 0.
         bins: Of equal width, each with its upper end.
 
     Returns:
         None where a confidence is NaN.
     """
-    import torch
     if confidence.isnan().any():
         return None
-    index = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1
-    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, (right - confidence).double())
+    index = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gap = confidence.new_zeros(bins).index_add_(0, index, right - confidence)
     return gap.abs().sum().item() / len(confidence)

@@ -1,7 +1,6 @@
 """The engines that run exported files: optional packages, each started as both ends of an export want it."""
 import contextlib
 import importlib
-import io
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any, List, Set
 
 import torch
 
-from .guest import own_signal_stack, telemetry_refused
+from .guest import own_signal_stack, telemetry_refused, unprinted
 from .workers import share
 
 METADATA = 'timm_res2net'  # the key, in every format
@@ -41,7 +40,7 @@ def _version(package: str) -> str:
 def compiler() -> None:
     """Say in one line how to get the C++ compiler that AOTInductor calls, where there is none."""
     from torch._inductor import cpp_builder, exc
-    with contextlib.redirect_stderr(io.StringIO()):  # where torch 2.6 prints what it thinks of CUDA_HOME
+    with unprinted():  # torch 2.6 prints what it thinks of CUDA_HOME
         importlib.import_module('torch.utils.cpp_extension')
     try:
         found = cpp_builder.get_cpp_compiler()

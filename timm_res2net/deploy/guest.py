@@ -112,7 +112,7 @@ class _OfOtherThreads:
 
 @contextlib.contextmanager
 def unprinted() -> Iterator[None]:
-    """Nothing that this thread prints on stderr: torch prints hundreds of lines of graph where an export fails."""
+    """Nothing that this thread prints on stderr, such as a graph of hundreds of lines where an export fails."""
     with contextlib.redirect_stderr(cast(TextIO, _OfOtherThreads(sys.stderr))):
         yield
 
