@@ -2,14 +2,16 @@
 
 RUN is the output folder of timm's train.py, or of a run of train_on_gpu.py, by a recipe of timm_res2net/docs/recipes.
 The last epoch's weights, averaged if the recipe averages, become timm_res2net/weights/shipped/NAME.TAG.safetensors,
-and a JSON file beside it says how they were made. Refused if the run's arguments are not the recipe's, or if it is
-not finished.
+and a JSON file beside it says how they were made; given --log, scripts/results/shipped_runs.json gets
+the command and the time. Refused if the run's arguments are not the recipe's, or if it is not finished.
 """
 import argparse
 import datetime
 import hashlib
 import json
 import platform
+import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +28,7 @@ from timm_res2net.deploy.benchmark.machine import processor
 from timm_res2net.weights.catalogue import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / 'scripts/results/shipped_runs.json'
 
 
 def check_recipe(run: Dict[str, Any], recipe: Dict[str, Any]) -> None:
@@ -47,12 +50,22 @@ def made_on(run: Path) -> Dict[str, Any]:
         'date': datetime.date.today().isoformat()}
 
 
+def time_of(log: str) -> Dict[str, Any]:
+    """How long the epochs took, by what train.py prints at the end of each: an epoch begun again counts once."""
+    line = r'Train: (\d+) \[ *\d+/(\d+) \(100%\)\].*?Time: [^(]*\(([\d.]+)s'
+    seconds = {int(epoch): int(steps) * float(step) for epoch, steps, step in re.findall(line, log)}
+    return {'epochs': len(seconds), 'minutes': round(sum(seconds.values()) / 60),
+            'median_seconds_an_epoch': round(statistics.median(seconds.values()))}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', type=Path, metavar='RUN')
     parser.add_argument('name', metavar='NAME.TAG')
     parser.add_argument('data', type=Path, metavar='DATA')
     parser.add_argument('--recipe', type=Path, default=ROOT / 'timm_res2net/docs/recipes/cifar100_res2net23.yaml')
+    parser.add_argument('--log', type=Path, help='what train.py printed; not for a run of train_on_gpu.py')
+    parser.add_argument('--command', help='that trained')
     args = parser.parse_args()
     run = yaml.safe_load((args.run / 'args.yaml').read_text())
     recipe = yaml.safe_load(args.recipe.read_text())
@@ -99,6 +112,11 @@ def main() -> int:
     }
     file.with_suffix('.json').write_text(json.dumps(facts, indent=2) + '\n')
     print(json.dumps(facts, indent=2))
+    if args.log is not None:
+        runs = json.loads(RUNS.read_text()) if RUNS.is_file() else {}
+        runs[args.name] = {'command': args.command, **time_of(args.log.read_text()),
+                           **{key: facts[key] for key in ('seed', 'machine', 'versions', 'date')}}
+        RUNS.write_text(json.dumps(runs, indent=2) + '\n')
     return 0
 
 

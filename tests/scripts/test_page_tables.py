@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize('name', ['commands', 'variants', 'arguments', 'weights', 'speed'])
+@pytest.mark.parametrize('name', ['commands', 'variants', 'arguments', 'weights', 'shipped', 'speed'])
 def test_table_is_current(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / 'scripts')
     script = importlib.import_module('page_tables')

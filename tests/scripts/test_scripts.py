@@ -23,6 +23,22 @@ def test_digits_are_written_as_images(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith('error: ')
 
 
+LOG = """\
+Train: 0 [ 300/390 ( 77%)]  Loss: 4.01 (4.20)  Time: 0.2s,  640/s  (0.900s,  426/s)  LR: 1.0e-01  Data: 0.008 (0.007)
+Train: 0 [ 389/390 (100%)]  Loss: 4.01 (4.20)  Time: 0.2s,  640/s  (0.300s,  426/s)  LR: 1.0e-01  Data: 0.008 (0.007)
+Test (EMA): [  19/19]  Time: 0.460 (0.529)  Loss:   2.154 ( 2.250)  Acc@1:  58.600 ( 60.810)  Acc@5:  92.000 ( 87.850)
+Train: 1 [ 389/390 (100%)]  Loss: 3.01 (3.20)  Time: 0.1s, 1280/s  (0.900s,  142/s)  LR: 1.0e-01  Data: 0.008 (0.007)
+Train: 1 [ 389/390 (100%)]  Loss: 3.01 (3.20)  Time: 0.1s, 1280/s  (0.400s,  320/s)  LR: 1.0e-01  Data: 0.008 (0.007)
+Train: 2 [ 389/390 (100%)]  Loss: 2.41 (2.90)  Time: 0.3s,  426/s  (0.600s,  213/s)  LR: 1.0e-01  Data: 0.008 (0.007)
+"""  # as train.py prints it; epoch 1 was begun again
+
+
+def test_the_time_of_a_training_is_that_of_its_epochs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'scripts')
+    from ship_weights import time_of
+    assert time_of(LOG) == {'epochs': 3, 'minutes': 8, 'median_seconds_an_epoch': 156}  # 390 * (0.3 + 0.4 + 0.6) / 60
+
+
 @pytest.fixture
 def recorded():
     """The runs of which the table in the repository was made."""
