@@ -2,8 +2,8 @@
 
 RUN is the output folder of timm's train.py, or of a run of train_on_gpu.py, by a recipe of timm_res2net/docs/recipes.
 The last epoch's weights, averaged if the recipe averages, become timm_res2net/weights/shipped/NAME.TAG.safetensors,
-and a JSON file beside it says how they were made; given --log, scripts/results/shipped_runs.json gets
-the command and the time. Refused if the run's arguments are not the recipe's, or if it is not finished.
+and a JSON file beside it says how they were made; given --log and --command, scripts/results/shipped_runs.json gets the
+command and the time. Refused if the run's arguments are not the recipe's, or if it is not finished.
 """
 import argparse
 import datetime
@@ -58,6 +58,11 @@ def time_of(log: str) -> Dict[str, Any]:
             'median_seconds_an_epoch': round(statistics.median(seconds.values()))}
 
 
+def record_run(name: str, run: Dict[str, Any]) -> None:
+    runs = json.loads(RUNS.read_text()) if RUNS.is_file() else {}
+    RUNS.write_text(json.dumps({**runs, name: run}, indent=2) + '\n')
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', type=Path, metavar='RUN')
@@ -67,6 +72,9 @@ def main() -> int:
     parser.add_argument('--log', type=Path, help='what train.py printed; not for a run of train_on_gpu.py')
     parser.add_argument('--command', help='that trained')
     args = parser.parse_args()
+    if (args.log is None) != (args.command is None):
+        parser.error('--log and --command go together')
+    trained = None if args.log is None else {'command': args.command, **time_of(args.log.read_text())}
     run = yaml.safe_load((args.run / 'args.yaml').read_text())
     recipe = yaml.safe_load(args.recipe.read_text())
     check_recipe(run, recipe)
@@ -112,11 +120,8 @@ def main() -> int:
     }
     file.with_suffix('.json').write_text(json.dumps(facts, indent=2) + '\n')
     print(json.dumps(facts, indent=2))
-    if args.log is not None:
-        runs = json.loads(RUNS.read_text()) if RUNS.is_file() else {}
-        runs[args.name] = {'command': args.command, **time_of(args.log.read_text()),
-                           **{key: facts[key] for key in ('seed', 'machine', 'versions', 'date')}}
-        RUNS.write_text(json.dumps(runs, indent=2) + '\n')
+    if trained is not None:
+        record_run(args.name, {**trained, **{key: facts[key] for key in ('seed', 'machine', 'versions', 'date')}})
     return 0
 
 
