@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import yaml
-from equal_cost import EIGHT, FOUR, PLAIN, RECIPE, ROWS, run_name
+from equal_cost import EIGHT, FOUR, MODEL, PLAIN, RECIPE, ROWS, run_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE_FILE = ROOT / f'timm_res2net/docs/recipes/{RECIPE}.yaml'
@@ -71,7 +71,7 @@ def markdown(results: Dict[str, Any]) -> str:
     steps = [statistics.mean(row['milliseconds_a_step']) for row in rows]
     lines = [
         f'# Scale at equal cost on {results["dataset"]}', '',
-        f'The network that ships with another scale, {results["epochs"]} epochs of `{results["recipe"]}` in bfloat16',
+        f'`{MODEL}` with another scale, {results["epochs"]} epochs of `{results["recipe"]}` in bfloat16',
         'autocast: percent of the test images in the last epoch, mean ± sample standard deviation over the seeds.', '',
         '| network | base width | parameters | MMACs | seeds | top-1 | top-5 | ms a step |',
         '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |']
