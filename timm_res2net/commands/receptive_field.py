@@ -1,5 +1,7 @@
 """Receptive fields: for each layer and group of its split, the smallest and the largest window that a unit sees.
 
+Windows are those through convolutions and pools: channel attention (SE) sees all of the image.
+
 --plot draws how many paths through each model see windows of each size (extra `figures`). --effective adds the measured
 field: the gradient of the centre unit, averaged over photographs (--images, or those bundled with scikit-image, extra
 `demo`). A model is a registered name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file or folder. Compare with

@@ -10,8 +10,8 @@ from PIL import Image
 # every 32nd colour of matplotlib's inferno and viridis (CC0)
 _INFERNO = ('#000004', '#1b0c41', '#4a0c6b', '#781c6d', '#a52c60', '#cf4446', '#ed6925', '#fb9b06', '#fcffa4')
 _VIRIDIS = ('#440154', '#472d7b', '#3b528b', '#2c728e', '#21918c', '#28ae80', '#5ec962', '#addc30', '#fde725')
-# Okabe and Ito's colours, which people who confuse red and green tell apart
-GROUP_COLOURS = ('#f0e442', '#56b4e9', '#e69f00', '#cc79a7', '#009e73', '#ffffff', '#0072b2', '#d55e00')
+# Okabe and Ito's colours, grey for their black, which people who confuse red and green tell apart
+GROUP_COLOURS = ('#f0e442', '#56b4e9', '#e69f00', '#cc79a7', '#009e73', '#999999', '#0072b2', '#d55e00')
 
 
 def _table(colours: tuple) -> np.ndarray:

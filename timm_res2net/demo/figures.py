@@ -95,9 +95,13 @@ def windows_figure(photo: np.ndarray, size: int, at: Tuple[float, float], seen: 
     words = (f'The photo with the windows around the pixel at the {place(at[1], at[0])}, {round(at[0] * 100)}% across '
              f'and {round(at[1] * 100)}% down: in block {name} {sides} of {size}.')
     beyond = ', beyond which some windows go' if any(_inside(one.box, size) != one.box for one in seen) else ''
+    outside = max(one.outside for one in seen)
+    attention = '' if outside < 0.001 else (
+        f'; up to {percent(outside)} of the gradient comes from outside, through channel attention, which sees all of '
+        'them')
     return (f'<div class="photo">{image_tag(data_uri(photo), words)}{_overlay(size, seen, at)}</div>'
-            f'<p class="legend">{_key(seen)}<br>solid: what it can see, dashed: the square that holds half of its '
-            f'gradient; of {size} x {size} pixels{beyond}</p>')
+            f'<p class="legend">{_key(seen)}<br>solid: what it can see through its convolutions, dashed: the square '
+            f'that holds half of its gradient; of {size} x {size} pixels{beyond}{attention}</p>')
 
 
 def depth_figure(

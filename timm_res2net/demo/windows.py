@@ -18,7 +18,7 @@ class Seen(NamedTuple):
     Attributes:
         group: 1 for the paper's y_1.
         unit: The pixel that it is centred on, across and down.
-        box: The theoretical field.
+        box: The theoretical field, through convolutions and pools.
         half, most: Sides of the squares around the unit that hold 50% and 90% of the gradient, in pixels; None where
             the gradient is zero, since all units of the group are off there.
         gradient: (N, N) of sum 1, the effective field.
@@ -35,6 +35,13 @@ class Seen(NamedTuple):
     def side(self) -> int:
         """Of the theoretical field, in pixels: the receptive field."""
         return self.box[2] - self.box[0]
+
+    @property
+    def outside(self) -> float:
+        """Share of the gradient outside the theoretical field: what comes through channel attention, 0 without."""
+        left, top, right, bottom = (max(v, 0) for v in self.box)
+        inside = self.gradient[top:bottom, left:right].sum().item()
+        return max(1 - inside, 0) if self.gradient.any() else 0
 
 
 def windows(
