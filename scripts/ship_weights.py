@@ -63,6 +63,11 @@ def record_run(name: str, run: Dict[str, Any]) -> None:
     RUNS.write_text(json.dumps({**runs, name: run}, indent=2) + '\n')
 
 
+def last_commit(file: Path) -> str:
+    log = ['git', 'log', '-1', '--format=%H', '--', str(file.resolve())]
+    return subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', type=Path, metavar='RUN')
@@ -71,6 +76,7 @@ def main() -> int:
     parser.add_argument('--recipe', type=Path, default=ROOT / 'timm_res2net/docs/recipes/cifar100_res2net23.yaml')
     parser.add_argument('--log', type=Path, help='what train.py printed; not for a run of train_on_gpu.py')
     parser.add_argument('--command', help='that trained')
+    parser.add_argument('--note', help='what recipe and command do not say of the training')
     args = parser.parse_args()
     if (args.log is None) != (args.command is None):
         parser.error('--log and --command go together')
@@ -97,7 +103,6 @@ def main() -> int:
     SHIPPED.mkdir(exist_ok=True)
     file = SHIPPED / f'{args.name}.safetensors'
     safetensors.torch.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, file, {'format': 'pt'})
-    log = ['git', 'log', '-1', '--format=%H', '--', str(args.recipe.resolve())]
     facts = {
         'file': file.name,
         'bytes': file.stat().st_size,
@@ -111,11 +116,12 @@ def main() -> int:
         'top1_of_the_other': measured[not averaged][1]['top1'],
         'epochs': epochs,
         'recipe': str(args.recipe.resolve().relative_to(ROOT)),
-        'recipe_commit': subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip(),
+        'recipe_commit': last_commit(args.recipe),
         'seed': run['seed'],
         'device': run['device'],
         'precision': run['amp_dtype'] if run['amp'] else 'float32',
         **made_on(args.run),
+        **({} if args.note is None else {'note': args.note}),
         'license': 'apache-2.0',
     }
     file.with_suffix('.json').write_text(json.dumps(facts, indent=2) + '\n')

@@ -22,7 +22,7 @@ evaluate = functools.partial(here, 'evaluate')
 
 
 def test_evaluate_says_what_data_it_needs(tmp_path):
-    (weights,) = timm_res2net.list_pretrained('*.cifar100')
+    weights, _ = timm_res2net.list_pretrained('*.cifar100')
     classes = weights.label_names
     model = timm.create_model('test_res2net_custom', num_classes=100)
     model.pretrained_cfg['label_names'] = classes

@@ -18,6 +18,7 @@ from timm_res2net.demo.block import describe, group_maps
 from timm_res2net.demo.diagram import describe_in_words, diagram
 from timm_res2net.demo.figures import (
     depth_figure,
+    effective,
     group_figures,
     heading,
     map_figure,
@@ -33,7 +34,7 @@ from timm_res2net.demo.windows import windows
 from timm_res2net.deploy.preprocessing import data_config, normalise
 from timm_res2net.insight import class_activation_maps, effective_receptive_field, side_of_share, split_blocks
 
-SHIPPED = 'res2net23_32w_4s_cifar_custom'
+SHIPPED = 'seres2net23_16w_8s_cifar_custom'
 FORMS = {  # name: arguments, and what the first two blocks are
     'test_res2net_custom': ({}, ('parallel', 'hierarchical')),
     'res2net50_custom_paddle': ({'first_block': 'paddle'}, ('hierarchical', 'hierarchical')),
@@ -114,17 +115,24 @@ def test_effective_windows_are_those_of_the_library(shipped, photo):
 
 @pytest.mark.parametrize('at', [(0, 0), (0.3, 0.8), (1, 1)])
 def test_windows_lie_around_the_pixel(shipped, photo, at):
-    """The unit is the nearest one, and what moves it lies inside its window."""
-    for name, found in windows(shipped, photo, 64, at).items():
-        jump = shipped.layer(name).field.jump
+    """The unit is the nearest one, and what moves it lies inside its window, but for what comes through attention."""
+    plain = Shelf(load)['res2net23_32w_4s_cifar_custom']
+    for subject, (name, found) in ((s, item) for s in (plain, shipped) for item in windows(s, photo, 64, at).items()):
+        jump = subject.layer(name).field.jump
         for seen in found:
             last = (64 - 1) // jump * jump
             assert all(abs(u - min(63 * v, last)) <= jump / 2 for u, v in zip(seen.unit, at, strict=True))
             left, top, right, bottom = seen.box
             outside = seen.gradient.clone()
             outside[max(top, 0):bottom, max(left, 0):right] = 0
-            assert not outside.any() and (seen.half is None) == (not seen.gradient.any())
+            assert outside.sum().item() == pytest.approx(seen.outside, abs=1e-5)
+            assert subject is shipped and name != 'layer1.0' or not outside.any()
+            assert (seen.half is None) == (not seen.gradient.any())
             assert seen.half is None or seen.half <= seen.most
+        if name == 'layer1.1':
+            words = windows_figure(photo.shown(subject.config, 96), 64, at, found, name)
+            attends = max(seen.outside for seen in found) > 0.01
+            assert (subject is shipped) == attends == ('channel attention' in words)
 
 
 @pytest.mark.parametrize('form', FORMS)
@@ -186,9 +194,10 @@ def test_figures_are_sound_and_have_words(shipped, photo):
         assert all(len(image.get('alt')) > 20 for image in images)
         assert '<m>' not in figure and 'http' not in figure
     assert '&lt;rocket&gt;' in figures[0] and 'nothing in it speaks for rocket' in figures[1]
-    assert [len(list(parsed(f).iter('rect'))) for f in figures[3:4]] == [4 * len(seen)]
+    assert [len(list(parsed(f).iter('rect'))) for f in figures[3:4]] == [
+        2 * (len(seen) + sum(one.half is not None for one in seen))]
     for one in seen:
-        assert f'{one.side} x {one.side}' in figures[2] and f'half of it within {one.half}' in figures[2]
+        assert f'{one.side} x {one.side}' in figures[2] and effective(one) in figures[2]
     buttons = parsed(photo_buttons([('a_motorcycle', photo.shown_whole(20))]))
     assert [b.get('value') for b in buttons.iter('button')] == ['a_motorcycle']
 

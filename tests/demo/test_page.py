@@ -16,7 +16,7 @@ from timm_res2net import save_folder
 
 pytestmark = pytest.mark.demo
 PICTURE = Path(__file__).resolve().parents[2] / 'images/demo.png'
-SHIPPED = 'res2net23_32w_4s_cifar_custom'
+SHIPPED = 'seres2net23_16w_8s_cifar_custom'
 
 
 @pytest.fixture(scope='module')

@@ -25,7 +25,7 @@ def test_the_space_runs_in_a_fresh_environment(tmp_path):
         with sync_playwright() as playwright:
             visit = Visit(playwright.chromium.launch(executable_path=find_browser(), args=QUIET), server.url)
             assert visit.bars()[0].endswith('rocket')
-            assert visit.page.locator('#model-1 input').input_value() == 'res2net23_32w_4s_cifar_custom'
+            assert visit.page.locator('#model-1 input').input_value() == 'seres2net23_16w_8s_cifar_custom'
             visit.settled()
             assert visit.complaints == [] and visit.elsewhere() == []
         assert server.network.read_text() == ''

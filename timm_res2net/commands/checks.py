@@ -7,6 +7,7 @@ from typing import Any
 from .command_line import Refusal, free_output, whole_file
 
 NAMES = 'registered name, hf-hub:USER/REPO, local-dir:FOLDER, checkpoint file or folder'  # of a network
+DEFAULT_MODEL = 'seres2net23_16w_8s_cifar_custom'  # where no model is named
 MODEL_FILES = ('.pth', '.pt', '.bin', '.tar', '.ckpt', '.safetensors', '.pdparams', '.onnx', '.pt2', '.xml')
 
 
@@ -17,7 +18,7 @@ def needs(what: str, extra: str, *modules: str) -> None:
         raise Refusal(f"{what} needs {' and '.join(missing)}, which is not here: pip install 'timm-res2net[{extra}]'")
 
 
-def add_model_and_class_names(parser: argparse.ArgumentParser, default: str) -> None:
+def add_model_and_class_names(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """The model of a command that takes exported files too, and names of classes that it may lack."""
     parser.add_argument('--model', default=default, help=f'{NAMES}, exported file (%(default)s)')
     parser.add_argument('--class-names', type=Path, metavar='FILE', help=(

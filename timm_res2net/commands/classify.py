@@ -18,7 +18,7 @@ EXAMPLE = 'timm-res2net classify'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('images', nargs='*', metavar='IMAGE_OR_FOLDER')
-    add_model_and_class_names(parser, 'res2net23_32w_4s_cifar_custom')
+    add_model_and_class_names(parser)
     parser.add_argument('--topk', type=int, default=5, metavar='N', help='classes to print (%(default)s)')
     parser.add_argument('--json', action='store_true', help='print one JSON object instead')
 

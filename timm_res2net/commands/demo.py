@@ -3,7 +3,7 @@
 Serves the page on this machine, for this machine alone, without any network, until Ctrl-C. Photos stay in memory and
 are forgotten; nothing is sent anywhere. Two models stand side by side:
 
-    timm-res2net demo --model res2net23_32w_4s_cifar_custom --model my-finetuned-folder
+    timm-res2net demo --model seres2net23_16w_8s_cifar_custom --model my-finetuned-folder
 
 A model is a registered name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoint file or folder. Needs the extra
 `demo`: pip install 'timm-res2net[demo]'
@@ -14,16 +14,16 @@ import argparse
 from pathlib import Path
 from typing import Any, List, Tuple
 
+from .checks import DEFAULT_MODEL
 from .command_line import Refusal, free_output, warn
 
 EXAMPLE = 'timm-res2net demo --space my-space'
-SHIPPED = 'res2net23_32w_4s_cifar_custom'
 LOCAL = ('127.0.0.1', 'localhost', '::1')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--model', dest='models', action='append', metavar='NAME',
-                        help=f'to show; twice for two side by side ({SHIPPED})')
+                        help=f'to show; twice for two side by side ({DEFAULT_MODEL})')
     parser.add_argument('--port', type=int, metavar='N', help='of the page (7860, or the next that is free)')
     parser.add_argument('--host', default='127.0.0.1', metavar='ADDRESS', help=(
         'where it listens (%(default)s, this machine alone); elsewhere visitors choose among the given models only'))
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    models = args.models or [SHIPPED]
+    models = args.models or [DEFAULT_MODEL]
     if len(models) > 2:
         raise Refusal(f'--model is there {len(models)} times, the page has room for two')
     if args.space is not None:
@@ -98,4 +98,4 @@ def choices(models: List[str], free: bool) -> List[str]:
     """Names to choose from: those given, and where a visitor is free, all that have weights."""
     from ..weights import list_pretrained
     there = [row.name for row in list_pretrained()] if free else []
-    return list(dict.fromkeys([*models, SHIPPED, *there]))
+    return list(dict.fromkeys([*models, DEFAULT_MODEL, *there]))

@@ -17,15 +17,15 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from .checks import add_model_and_class_names
+from .checks import DEFAULT_MODEL, add_model_and_class_names
 from .command_line import Refusal, progress, warn
 
-EXAMPLE = 'timm-res2net evaluate DATA --model res2net23_32w_4s_cifar_custom.cifar100'
+EXAMPLE = 'timm-res2net evaluate DATA --model seres2net23_16w_8s_cifar_custom.cifar100'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('data', type=Path, metavar='DATA')
-    add_model_and_class_names(parser, 'res2net23_32w_4s_cifar_custom.cifar100')
+    add_model_and_class_names(parser, f'{DEFAULT_MODEL}.cifar100')
     parser.add_argument('--split', default='test', help='folder inside DATA (%(default)s)')
     parser.add_argument('--batch-size', type=int, default=500, metavar='N', help='(%(default)s)')
     parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that read images (%(default)s)')

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
+from .checks import DEFAULT_MODEL
 from .command_line import Refusal, warn
 from .pictures import gather, read_each
 
@@ -22,7 +23,7 @@ METHODS = ('gradcam', 'gradcam++', 'layercam', 'eigencam', 'scorecam', 'xgradcam
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('images', nargs='*', metavar='IMAGE_OR_FOLDER')
-    parser.add_argument('--models', nargs='+', default=['res2net23_32w_4s_cifar_custom'], metavar='NAME')
+    parser.add_argument('--models', nargs='+', default=[DEFAULT_MODEL], metavar='NAME')
     parser.add_argument('--output', type=Path, default=Path('gradcam.png'), metavar='FILE',
                         help='picture to write (%(default)s)')
     parser.add_argument('--class', dest='target', metavar='CLASS',

@@ -120,6 +120,7 @@ CATALOGUE: Dict[str, Weights] = {weights.name: weights for weights in (
     _timm('resnet50_custom.a1_in1k', 80.38, 94.60, license='apache-2.0', source='timm, "ResNet strikes back"',
           data=dict(interpolation='bicubic', crop_pct=0.95)),
     _shipped('res2net23_32w_4s_cifar_custom.cifar100', 'cifar100'),
+    _shipped('seres2net23_16w_8s_cifar_custom.cifar100', 'cifar100'),
 )}
 
 
