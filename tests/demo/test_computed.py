@@ -18,7 +18,6 @@ from timm_res2net.demo.block import describe, group_maps
 from timm_res2net.demo.diagram import describe_in_words, diagram
 from timm_res2net.demo.figures import (
     depth_figure,
-    effective,
     group_figures,
     heading,
     map_figure,
@@ -197,7 +196,8 @@ def test_figures_are_sound_and_have_words(shipped, photo):
     assert [len(list(parsed(f).iter('rect'))) for f in figures[3:4]] == [
         2 * (len(seen) + sum(one.half is not None for one in seen))]
     for one in seen:
-        assert f'{one.side} x {one.side}' in figures[2] and effective(one) in figures[2]
+        assert f'{one.side} x {one.side}' in figures[2]
+        assert ('off here' if one.half is None else f'half of it within {one.half}') in figures[2]
     buttons = parsed(photo_buttons([('a_motorcycle', photo.shown_whole(20))]))
     assert [b.get('value') for b in buttons.iter('button')] == ['a_motorcycle']
 
