@@ -78,6 +78,15 @@ def files():
     put('alice/cifar', model__safetensors=save({k: v.contiguous() for k, v in ours.state_dict().items()}))
     overlay = dict(hf_hub_id='alice/cifar')
     assert_equal(timm.create_model(shipped, pretrained=True, pretrained_cfg_overlay=overlay), ours)
+    # the weights alone do not tell the form of the blocks
+    put('alice/form', config__json=config(model_args=dict(first_block='paddle')), model__safetensors=save(state_of(9)))
+    overlay = dict(hf_hub_id='alice/form')
+    with empty_cache() as cache:
+        told = message(
+            lambda: timm.create_model(TINY, pretrained=True, pretrained_cfg_overlay=overlay, cache_dir=cache))
+        assert "first_block='paddle' it says" in told, told
+        assert_equal(timm.create_model(TINY, pretrained=True, pretrained_cfg_overlay=overlay, cache_dir=cache,
+                                       first_block='paddle'), make(9))
     with empty_cache() as cache:
         model = timm.create_model('hf-hub:alice/both', pretrained=True, cache_dir=cache)
         there = sorted(p.name for p in Path(cache).glob('*/snapshots/*/*'))

@@ -20,6 +20,7 @@ import torch
 from random_state import NAME, state_of
 
 from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
+from timm_res2net.weights.timm_equivalent import randomize
 
 
 def same(model, state):
@@ -310,3 +311,51 @@ def test_a_folder_of_other_names_says_what_is_there(tmp_path):
         (tmp_path / name).write_bytes(b'x')
     with pytest.raises(CheckpointError, match=r'; there is checkpoints/epoch=3\.ckpt, res2net\.pth: give the file'):
         load_checkpoint(tmp_path)
+
+
+class Wrapped(torch.nn.Module):
+    """What many people make of a backbone; its names are those of mmpretrain's classifiers."""
+
+    def __init__(self, name, **kwargs):
+        super().__init__()
+        self.backbone = timm.create_model(name, num_classes=0, **kwargs)
+        self.head = timm.layers.ClassifierHead(self.backbone.num_features, 10)
+
+    def forward(self, x):
+        return self.head(self.backbone.forward_features(x))
+
+
+@pytest.mark.parametrize('first_block', ['parallel', 'paddle'])
+@pytest.mark.parametrize('stem_type', ['', 'deep'])
+def test_a_backbone_and_a_head_of_ones_own_are_not_mmpretrains(stem_type, first_block, tmp_path):
+    form = dict(stem_type=stem_type, first_block=first_block, layers=(1, 1, 1, 1))
+    model = randomize(Wrapped('res2net_custom', **form))
+    torch.save(model.state_dict(), tmp_path / 'mine.pth')
+    info = inspect_checkpoint(tmp_path / 'mine.pth')
+    assert info.num_classes == 10 and any('no weight tells' in what for what in info.assumed)
+    loaded = load_checkpoint(tmp_path / 'mine.pth', variant='res2net_custom', **form)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.eval()(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_slice_of_a_weight_is_no_damage(tmp_path):
+    """As code makes it that turns a network to grey images; one that overlaps itself is."""
+    state = timm.create_model('res2net50_26w_4s_custom').state_dict()
+    grey = {**state, 'conv1.weight': state['conv1.weight'][:, 1:2]}
+    torch.save(grey, tmp_path / 'grey.pth')
+    assert torch.equal(load_checkpoint(tmp_path / 'grey.pth').conv1.weight, grey['conv1.weight'])
+    odd = state['conv1.weight'].flatten().as_strided((64, 3, 7, 7), (146, 49, 7, 1))
+    torch.save({**state, 'conv1.weight': odd}, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match=r'conv1.weight has strides \(146, 49, 7, 1\)'):
+        load_checkpoint(tmp_path / 'odd.pth')
+
+
+def test_heads_that_are_left_out_may_share_their_memory(tmp_path):
+    state, tied = state_of(), torch.ones(5, 8)
+    torch.save({**state, 'head1.weight': tied, 'head2.weight': tied}, tmp_path / 'tied.pth')
+    loaded = load_checkpoint(tmp_path / 'tied.pth')
+    assert same(loaded, state) and any('head1, head2' in what for what in loaded.checkpoint_info.left_out)
+    torch.save({**state, 'bn1.bias': state['bn1.weight']}, tmp_path / 'damaged.pth')
+    with pytest.raises(CheckpointError, match='share the same memory'):
+        load_checkpoint(tmp_path / 'damaged.pth')

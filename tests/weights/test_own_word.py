@@ -150,3 +150,53 @@ def test_what_nothing_tells_is_said_in_one_line(tmp_path):
         assert said in assumed and name in assumed and 'no weight tells' in assumed
     folder = timm_res2net.save_folder(timm.create_model('test_res2net_custom'), tmp_path / 'folder')
     assert not load_checkpoint(folder).checkpoint_info.assumed
+
+
+@pytest.mark.parametrize('name, arguments, stride', [
+    ('res2net_custom', TINY, 32), ('res2net23_32w_4s_cifar_custom', {}, 8)])
+def test_undilated_is_whatever_the_network_is_by_itself(name, arguments, stride, tmp_path):
+    model = randomize(timm.create_model(name, **arguments))
+    folder = timm_res2net.save_folder(model, tmp_path / 'ours')
+    dilated = dict(output_stride=stride // 2, exact_dilation=True)
+    assert model.arguments.output_stride == stride
+    ways = [timm.create_model(f'local-dir:{folder}', pretrained=True, **dilated),
+            load_checkpoint(folder, timm.create_model(name, **arguments, **dilated)),
+            load_checkpoint(folder, **dilated)]
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        strided = model.forward_features(x)
+        for way in ways:
+            torch.testing.assert_close(way.eval().forward_features(x)[:, :, ::2, ::2], strided, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name, arguments', [
+    ('res2net50_26w_4s', dict(aa_layer='blur', replace_stem_pool=True)),  # its blocks drop it, its stem does not
+    ('res2net50d', dict(aa_layer='avg', replace_stem_pool=True)),
+    ('res2net50_26w_4s', dict(stem_type='deep')),  # of another width than ours by default
+    ('resnet26', dict(stem_type='deep')),
+    ('resnet26', dict(aa_layer='blur', replace_stem_pool=True)),
+    ('res2net50_26w_4s', dict(act_layer='silu', output_stride=16)),
+])
+def test_arguments_of_timms_networks_mean_what_timm_makes_of_them(name, arguments, tmp_path):
+    model = randomize(timm.create_model(name, num_classes=3, **arguments))
+    path = trained(tmp_path, model, name, model_kwargs=arguments)
+    if 'aa_layer' in arguments and name.startswith('res2net'):
+        with pytest.raises(CheckpointError, match=f"timm's {name}.* no network of this package does"):
+            load_checkpoint(path)
+    else:
+        assert relative_error(load_checkpoint(path), model) < 1e-5
+
+
+@pytest.mark.parametrize('ours, arguments, theirs', [
+    ('res2net50_vd_26w_4s_custom', {}, 'res2net50d'), ('res2net50_26w_4s_custom', dict(act_layer='silu'),
+                                                       'res2net50_26w_4s')])
+def test_a_network_of_timms_is_no_place_for_weights_of_another(ours, arguments, theirs, tmp_path):
+    """Names and shapes are the same."""
+    right = timm_res2net.save_folder(randomize(timm.create_model(f'{theirs}_custom')), tmp_path / 'right')
+    wrong = timm_res2net.save_folder(randomize(timm.create_model(ours, **arguments)), tmp_path / 'wrong')
+    model = load_checkpoint(right, timm.create_model(theirs))
+    assert relative_error(model, load_checkpoint(right)) < 1e-5
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=f'its weights are of .*{ours}.* this ResNet computes something else'):
+        load_checkpoint(wrong, model)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())

@@ -1,4 +1,5 @@
 """Out to timm and back: exact, in folders that plain timm loads, complete or not at all."""
+import copy
 import json
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 import timm_res2net  # noqa: F401
-from timm_res2net import load_checkpoint, save_as_timm, save_folder, timm_architecture, to_timm
+from timm_res2net import load_checkpoint, save_as, save_as_timm, save_folder, timm_architecture, to_timm
 from timm_res2net.deploy import export
 from timm_res2net.deploy.preprocessing import data_config
 from timm_res2net.weights.checkpoint import Checkpoint
 from timm_res2net.weights.layouts import rename
+from timm_res2net.weights.timm_equivalent import randomize
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(12, 16, 20, 24), base_width=32)
 # timm < 1.0.23 reads the safetensors of a local folder by torch.load, which fails; our variants read them themselves
@@ -187,3 +189,66 @@ def test_a_model_without_values(as_timm, tmp_path):
     with pytest.raises(ValueError, match=r'no values on the meta device \(conv1.weight\)'):
         save_folder(model, tmp_path / 'out', as_timm=as_timm)
     assert not list(tmp_path.iterdir())
+
+
+def _without_last_stride(model):
+    for module in model.layer4[0].modules():
+        if getattr(module, 'stride', None) in (2, (2, 2)):
+            module.stride = 1 if module.stride == 2 else (1, 1)
+
+
+def _other_epsilon(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 1e-3
+
+
+@pytest.mark.parametrize('change', [
+    _without_last_stride, _other_epsilon, lambda model: setattr(model, 'act1', torch.nn.SiLU()),
+    lambda model: setattr(model.layer2[0], 'forward', model.layer2[0].downsample.forward)])
+def test_a_network_changed_by_hand_is_not_written_as_what_it_was(change, tmp_path):
+    """No name and no shape of its weights tells."""
+    model = randomize(timm.create_model('test_res2net_custom'))
+    save_folder(model, tmp_path / 'before')
+    change(model)
+    with pytest.raises(ValueError, match='changed after it was built .its outputs are others'):
+        save_folder(model, tmp_path / 'out')
+    with pytest.raises(ValueError, match='changed after it was built .its outputs are others'):
+        save_as(model, tmp_path / 'out.pth', 'official')
+    assert [p.name for p in tmp_path.iterdir()] == ['before']
+
+
+def test_another_pool_has_no_name(tmp_path):
+    model = timm.create_model('test_res2net_custom')
+    model.global_pool = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with pytest.raises(ValueError, match=r'a Sequential as its global_pool.* reset_classifier'):
+        save_folder(model, tmp_path / 'out')
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_have_diverged_are_kept_as_they_are(tmp_path):
+    model = timm.create_model('test_res2net_custom')
+    torch.nn.init.constant_(model.fc.bias, float('nan'))
+    assert load_file(save_folder(model, tmp_path / 'out') / 'model.safetensors')['fc.bias'].isnan().all()
+
+
+def test_frozen_norms(tmp_path):
+    """As timm's freeze() makes them, and as norm_layer=; they have no counter."""
+    model = randomize(timm.create_model('test_res2net_custom'))
+    folder, x = save_folder(model, tmp_path / 'plain'), torch.randn(1, 3, 64, 64)
+    torch.save(model.state_dict(), tmp_path / 'plain.pth')
+    frozen = timm.utils.model.freeze_batch_norm_2d(timm.create_model('test_res2net_custom'))
+    built = timm.create_model('test_res2net_custom', norm_layer='frozenbatchnorm2d')
+    for i, other in enumerate((frozen, built)):
+        for path in (folder, tmp_path / 'plain.pth'):
+            load_checkpoint(path, other)
+        again = load_checkpoint(save_folder(other, tmp_path / str(i)))
+        with torch.no_grad():
+            for one in (other, again):
+                torch.testing.assert_close(one.eval()(x), model(x), rtol=1e-5, atol=1e-6)
+    assert again.model_args['norm_layer'] == 'frozenbatchnorm2d'
+    plain = timm.create_model('res2net50_48w_2s_custom', num_classes=2)
+    frozen = timm.utils.model.freeze_batch_norm_2d(copy.deepcopy(plain))
+    for layout in ('official', 'timm', 'mmpretrain'):
+        saved = save_as(frozen, tmp_path / f'{layout}.pth', layout)
+        assert equal(load_checkpoint(saved).state_dict(), plain.state_dict())

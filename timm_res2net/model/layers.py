@@ -88,7 +88,10 @@ def create_norm(channels: int, norm_layer: Any, **dd) -> nn.Module:
     if getattr(norm_layer, 'func', None) is create_norm:  # a network has guarded it already
         return norm_layer(channels, **dd)
     try:
-        return norm_layer(channels, **dd)
+        try:
+            return norm_layer(channels, **dd)
+        except TypeError:
+            return norm_layer(channels).to(**dd)  # torchvision's frozen norm takes no device
     except (ValueError, TypeError, AssertionError) as error:
         raise ValueError(
             f'norm_layer={norm_layer!r} cannot normalise {channels} channels ({error}). Choose scale, base_width and '

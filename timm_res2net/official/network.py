@@ -1,5 +1,4 @@
 """`Res2Net` with the attributes, the children and the behaviour of the authors' classes, which derive from it."""
-import copy
 from typing import Any, ClassVar, Dict, Iterator, Sequence
 
 import timm
@@ -12,7 +11,7 @@ from ..model.data_cfg import OF_THE_WEIGHTS
 from ..model.fold import ConvNormAct, check_weights, in_sequence
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM
-from ..weights.timm_equivalent import agree
+from ..weights.timm_equivalent import same_outputs
 from ..weights.writing import difference
 
 
@@ -118,23 +117,10 @@ class OfficialNetwork(Res2Net):
         changed = difference(self.state_dict(), built.state_dict())
         if not changed:
             built.load_state_dict(self.state_dict())
-            changed = '' if _same_outputs(self, built) else 'its outputs are others'
+            changed = '' if same_outputs(self, built) else 'its outputs are others'
         if changed:
             raise ValueError(f'The model was changed after it was built and is no {variant} any more: {changed}.')
         built.pretrained_cfg = built.default_cfg = self.pretrained_cfg
         if hasattr(self, 'origin'):
             built.origin = self.origin
         return built.train(self.training).to(next(self.parameters()))
-
-
-@torch.no_grad()
-def _same_outputs(model: nn.Module, other: nn.Module) -> bool:
-    """Whether a model computes what one on the CPU does."""
-    model = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
-    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    expected = other.eval()(x)
-    try:
-        y = model(x)
-    except RuntimeError:  # another pool may want a larger image
-        return False
-    return isinstance(y, torch.Tensor) and agree(y, expected, 1e-5)

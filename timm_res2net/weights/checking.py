@@ -1,13 +1,17 @@
 """Weights against the model that is to have them: all of it is checked before any of it is copied."""
+import copy
 from typing import Any, Dict, List
 
+import timm
 import torch
 
 from ..model.fold import check_weights
+from ..model.networks import Network
 from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
 from .matching import match
 from .own_word import contradictions, told
+from .timm_equivalent import same_network
 from .words import creation, keywords, listed
 
 State = Dict[str, torch.Tensor]
@@ -39,6 +43,8 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
         raise CheckpointError(
             f'{checkpoint.layout or "these"} weights do not fit {type(model).__name__}, nothing was loaded. '
             f'{"; ".join(faults)}.')
+    if not isinstance(model, Network):
+        _check_foreign(checkpoint, model)
 
 
 def _misfits(state: State, own: State, in_chans: int) -> List[str]:
@@ -49,7 +55,9 @@ def _misfits(state: State, own: State, in_chans: int) -> List[str]:
     """
     faults = []
     missing = [k for k in own if k not in state]
-    unexpected = [k for k in state if k not in own]
+    unexpected = [  # frozen norms have no counter
+        k for k in state if k not in own
+        and not (k.endswith('.num_batches_tracked') and k.replace('num_batches_tracked', 'running_mean') in own)]
     first = next(k for k in own if own[k].ndim == 4)  # in every network the first of its children
     misshapen = [
         f'{k} is {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}' for k in own if k in state
@@ -94,10 +102,11 @@ def _unfit_values(state: State, own: State) -> List[str]:
 
 def _check_form(checkpoint: Checkpoint, model: Any) -> None:
     """Weights of one form of the first block load into another without an error, and give other outputs."""
-    found = read_architecture(checkpoint.shapes, checkpoint.implies) if checkpoint.implies else None
-    wrong = {k: found.arguments[k] for k in found.implied if getattr(model.arguments, k) != found.arguments[k]} \
-        if found else {}
-    if not found or not wrong:
+    if not checkpoint.implies or not isinstance(model, Network):
+        return
+    found = read_architecture(checkpoint.shapes, checkpoint.implies)
+    wrong = {k: found.arguments[k] for k in found.implied if getattr(model.arguments, k) != found.arguments[k]}
+    if not wrong:
         return
     try:
         name, arguments = match(found)
@@ -111,9 +120,23 @@ def _check_form(checkpoint: Checkpoint, model: Any) -> None:
         f'the first block of each stage computes something else there{trap}. Use {right}.')
 
 
+def _check_foreign(checkpoint: Checkpoint, model: Any) -> None:
+    """A model of timm's that computes something else than the file says or its project's networks do."""
+    found = read_architecture(checkpoint.shapes, checkpoint.implies)
+    said = told(checkpoint, found) if checkpoint.architecture else None
+    if said is None and not checkpoint.implies:
+        return
+    name, arguments = said or match(found)
+    head = {'num_classes': model.num_classes, 'in_chans': model.in_chans}
+    if not same_network(timm.create_model(name, **{**arguments, **head}), copy.deepcopy(model)):
+        raise CheckpointError(
+            f'its weights are of {creation(name, arguments)}, and this {type(model).__name__} computes something else: '
+            'use that, or load_checkpoint without a model.')
+
+
 def _check_word(checkpoint: Checkpoint, model: Any, with_head: bool) -> None:
     """A model that computes something else than what a file says of itself."""
-    if not checkpoint.architecture:
+    if not checkpoint.architecture or not isinstance(model, Network):
         return
     said = told(checkpoint, read_architecture(checkpoint.shapes, checkpoint.implies))
     if said is None:

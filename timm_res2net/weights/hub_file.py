@@ -3,6 +3,7 @@
 timm builds a network before it asks for the weights; this package asks for them first, so that what is built is
 compared with them. Token, cache, endpoint and offline mode are huggingface_hub's, from the environment.
 """
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Union
 
@@ -14,13 +15,19 @@ from .checkpoint import CheckpointError
 from .words import one_line
 
 
-def hub_file(repo_id: Any, filename: Any = None, cache_dir: Union[str, Path, None] = None) -> Path:
+def hub_file(
+        repo_id: Any,
+        filename: Any = None,
+        cache_dir: Union[str, Path, None] = None,
+        described: bool = False,
+) -> Path:
     """Path of the weights in the cache, downloaded where the cache has not the newest ones.
 
     Args:
         repo_id: USER/NAME or USER/NAME@REVISION.
         filename: In the repository, None for timm's, of which safetensors comes first.
         cache_dir: Folder of the downloads, None for the Hub's cache.
+        described: Fetch the config.json beside them too, if there is one, which says what no weight tells.
 
     Raises:
         CheckpointError: They cannot be had, with the error of the Hub's client as its cause; or are damaged.
@@ -34,6 +41,9 @@ def hub_file(repo_id: Any, filename: Any = None, cache_dir: Union[str, Path, Non
     for name in (*_safe(asked), asked):
         try:
             path = Path(download_from_hf(repo_id, name, cache_dir))
+            if described:
+                with suppress(EntryNotFoundError):
+                    download_from_hf(repo_id, str(PurePosixPath(name).with_name('config.json')), cache_dir)
             break
         except EntryNotFoundError as error:  # also where neither the Hub nor the cache could be asked
             missing = error

@@ -96,7 +96,7 @@ def matches(
         for args in (full, own):
             # one group is convolved in every form
             args['first_block'] = args['scale'] > 1 and args['first_block'] == 'parallel_conv'
-            args['norm_layer'] = args.get('norm_layer') == 'batchnorm2d'
+            args['norm_layer'] = args.get('norm_layer') in ('batchnorm2d', 'frozenbatchnorm2d')
         if found.squeezes and full['attn_layer'] == 'se' and squeezes_by(full['rd_ratio'], found.squeezes):
             own['rd_ratio'] = full['rd_ratio']
     return all(full[k] == own[k] for k in {*in_weights(cls), *found.implied}) and fits(found, full['base_width'])
@@ -169,6 +169,9 @@ def differing(found: Architecture, arguments: Mapping[str, Any]) -> Dict[str, An
     result = {k: v for k, v in own.items() if k != 'base_width' and v != full[k]}
     if 'stride_position' in result:  # which the default of the other hangs on
         result['first_block'] = own['first_block']
+    if 'stem_type' in result and 'stem_width' not in {**arguments, **result}:  # its default, too
+        stem = complete(found.cls, {'stem_type': own['stem_type']})
+        result.update({k: own[k] for k in ('stem_width',) if own[k] != stem[k]})
     if not fits(found, full['base_width']):
         result['base_width'] = smallest_base_width(found)
     return result

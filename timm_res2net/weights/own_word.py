@@ -32,7 +32,8 @@ def told(checkpoint: Checkpoint, found: Architecture) -> Optional[Tuple[str, Dic
     name, given = checkpoint.architecture, checkpoint.model_args
     variant = variant_of(name)
     base = name.partition('.')[0]
-    if variant:
+    computing = [k for k in given if k not in (*RUNTIME, *HEAD, *_TRAINING)]
+    if variant and (base in VARIANTS or not computing):  # timm's blocks drop some of their arguments
         unknown = [k for k in given if k not in complete(VARIANTS[variant].cls, {}) and k not in (*RUNTIME, 'depth')]
         if not unknown:
             return variant, _as_told(found, variant, given)
@@ -109,13 +110,14 @@ def contradictions(name: str, arguments: Mapping[str, Any], model: Any, with_hea
     cls = VARIANTS[name].cls
     if not isinstance(model, cls):
         return []  # names and shapes tell
-    theirs = complete(cls, with_arguments(name, arguments))
+    full = with_arguments(name, arguments)
+    theirs, plain = complete(cls, full), complete(cls, {k: v for k, v in full.items() if k != 'output_stride'})
     ours = {f.name: getattr(model.arguments, f.name) for f in dataclasses.fields(model.arguments)}
     told_by_weights = {*in_weights(cls), 'base_width'} - {'first_block', 'norm_layer'}
     ignored = {*told_by_weights, *HEAD[:2], *_TRAINING}
     if not with_head:
         ignored.add('global_pool')
-    if theirs['output_stride'] == 32:
+    if theirs['output_stride'] == plain['output_stride']:
         ignored |= {'output_stride', 'exact_dilation'}
     if theirs['scale'] == 1:
         ignored.add('first_block')

@@ -96,7 +96,8 @@ def local_file(cfg: PretrainedCfg, source: str, cache_dir: Union[str, Path, None
             raise TypeError(f"pretrained_cfg_overlay['file']={cfg.file!r} must be a file or a folder.")
         return cfg.file
     if source == 'hf_hub_id':
-        return hub_file(cfg.hf_hub_id, cfg.hf_hub_filename, cache_dir)
+        known = any(row.hf_hub_id == cfg.hf_hub_id for row in CATALOGUE.values())
+        return hub_file(cfg.hf_hub_id, cfg.hf_hub_filename, cache_dir, described=not known)
     if source == 'state_dict' and not isinstance(cfg.state_dict, dict):
         kind = type(cfg.state_dict).__name__
         raise TypeError(f"pretrained_cfg_overlay['state_dict'] must be a dictionary of tensors, not {kind}.")

@@ -138,12 +138,12 @@ def as_tensors(state: Dict[Any, Any]) -> Tuple[Dict[str, torch.Tensor], List[str
 
 
 def _check_strides(name: str, value: torch.Tensor) -> None:
-    """A weight fills its memory; one that overlaps itself comes from a damaged file and would load without a word."""
+    """One that overlaps itself comes from a damaged file and would load without a word."""
     extent = 1
     for stride, length in sorted((s, n) for s, n in zip(value.stride(), value.shape, strict=True) if n > 1):
-        if stride != extent:
+        if stride < extent:
             raise CheckpointError(f'{name} has strides {value.stride()}, which do not fit shape {tuple(value.shape)}.')
-        extent *= length
+        extent = stride * length
 
 
 class _Yaml(yaml.SafeLoader):

@@ -18,7 +18,7 @@ from .layouts.layout import State
 from .matching import match
 from .projects import PROJECTS
 from .timm_equivalent import timm_architecture, to_timm
-from .writing import check_unchanged, portable, write_file, write_safetensors
+from .writing import check_unchanged, pool_of, portable, write_file, write_safetensors
 
 __all__ = ['LAYOUTS', 'save_as']
 
@@ -56,8 +56,7 @@ def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bo
             f'{type(network).__name__} is not a network of timm_res2net. A feature extractor (features_only=True) has '
             'lost its head: save the model made without it, with num_classes=0.')
     arguments = arguments_of(network)
-    with torch.device('meta'):
-        check_unchanged(network.state_dict(), type(network)(**arguments).state_dict())
+    check_unchanged(network, lambda: type(network)(**arguments))
     save: Callable[[Any, BinaryIO], None]
     if layout == 'timm':
         if timm_architecture(network) is None:
@@ -97,7 +96,7 @@ def arguments_of(network: Any) -> Dict[str, Any]:
         layer = resolve_layer(name, arguments[name])
         arguments[name] = layer and layer_name(name, layer)
     arguments.update(
-        num_classes=network.num_classes, in_chans=network.in_chans, global_pool=network.global_pool.pool_type)
+        num_classes=network.num_classes, in_chans=network.in_chans, global_pool=pool_of(network))
     return arguments
 
 

@@ -25,7 +25,7 @@ from .building import json_ready
 from .matching import complete, with_arguments
 from .timm_equivalent import timm_architecture, to_timm
 from .words import keywords
-from .writing import check_unchanged, portable, write_safetensors
+from .writing import check_unchanged, pool_of, portable, write_safetensors
 
 __all__ = ['save_as_timm', 'save_folder']
 
@@ -163,7 +163,7 @@ def as_registered_here(model: Network) -> Tuple[str, Dict[str, Any]]:
 
 def _current(model: Network) -> Dict[str, Any]:
     """The arguments that `reset_classifier` may have changed since the model was built."""
-    return {'num_classes': model.num_classes, 'in_chans': model.in_chans, 'global_pool': model.global_pool.pool_type}
+    return {'num_classes': model.num_classes, 'in_chans': model.in_chans, 'global_pool': pool_of(model)}
 
 
 def _as_is(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]]:
@@ -175,10 +175,8 @@ def _as_is(model: Network) -> Tuple[str, Dict[str, Any], Dict[str, torch.Tensor]
             raise ValueError(
                 f'{name}={value!r} cannot be written to config.json, so nobody could build this model again: use a '
                 'name that timm knows, a number, a list or a string.')
-    state_dict = portable(model.state_dict())
-    with torch.device('meta'):
-        check_unchanged(state_dict, timm.create_model(architecture, pretrained=False, **args).state_dict())
-    return architecture, args, state_dict
+    check_unchanged(model, lambda: timm.create_model(architecture, pretrained=False, **args))
+    return architecture, args, portable(model.state_dict())
 
 
 def _as_json(value: Any) -> Optional[str]:

@@ -18,7 +18,7 @@ from ..model.variants import VARIANTS
 from ..model.wrappers import unwrapped
 from .architecture import Architecture, read_architecture
 from .checkpoint import Checkpoint, CheckpointError
-from .layouts import rename, resnet
+from .layouts import rename, resnet, with_counters
 from .matching import complete, match
 from .words import network
 
@@ -39,7 +39,7 @@ def to_timm(model: nn.Module) -> Dict[str, torch.Tensor]:
         model: `Res2Net`, `Res2NetCifar` or `Res2NetDla`.
     """
     model = unwrapped(model)
-    state = dict(model.state_dict())
+    state = with_counters(model.state_dict())  # frozen norms have none
     return resnet.from_ours(state) if _is_scale1_resnet(model) else state
 
 
@@ -75,7 +75,7 @@ def randomize(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _same_network(model: Any, other: Any) -> bool:
+def same_network(model: Any, other: Any) -> bool:
     """Compare outputs under random weights, which tell what shapes do not: strides, pools, activations, epsilons.
 
     Weights of our own making, since those of the model may hide a difference (a zeroed last norm hides its block).
@@ -85,6 +85,21 @@ def _same_network(model: Any, other: Any) -> bool:
     x = torch.randn(1, model.in_chans, 64, 64, generator=torch.Generator().manual_seed(0))
     y = model.forward_features(x)
     return agree(other.forward_features(x), y, 1e-4) and agree(other.forward_head(y), model.forward_head(y), 1e-4)
+
+
+@torch.no_grad()
+def same_outputs(model: nn.Module, other: nn.Module) -> bool:
+    """Whether a model computes what one on the CPU does that has the same weights."""
+    model = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
+    x = torch.randn(1, cast(Any, other).in_chans, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = other.eval()(x)
+    if not expected.isfinite().all():  # of weights that have diverged
+        return True
+    try:
+        y = model(x)
+    except RuntimeError:  # another pool may want a larger image
+        return False
+    return isinstance(y, torch.Tensor) and agree(y, expected, 1e-5)
 
 
 def agree(y: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
@@ -101,7 +116,7 @@ def timm_architecture(model: nn.Module) -> Optional[str]:
     model = unwrapped(model)
     for name in _candidates(model):
         other = _create_timm(name, model, device='meta')
-        if other is not None and _shapes(to_timm(model)) == _shapes(other.state_dict()) and _same_network(
+        if other is not None and _shapes(to_timm(model)) == _shapes(other.state_dict()) and same_network(
                 model, _create_timm(name, model)):
             return name
     return None
@@ -154,6 +169,8 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
     if not isinstance(theirs, timm.models.ResNet):
         raise refused
     told = _told(theirs, 'norm_layer' in found.arguments)
+    if arguments.get('aa_layer') and arguments.get('replace_stem_pool') and not told['aa_layer']:
+        raise refused  # blocks of timm's Res2Net drop it, its stem does not
     try:
         variant, ours = match(dataclasses.replace(found, arguments={**found.arguments, **told}))
         full = complete(VARIANTS[variant].cls, VARIANTS[variant].arguments)
@@ -163,7 +180,7 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
         raise refused from None
     if _shapes(to_timm(model)) != _shapes(theirs.state_dict()):
         raise CheckpointError(f'it says it is {shown}, and its weights are of another network ({variant}).')
-    if not _same_network(timm.create_model(variant, **ours), timm.create_model(name, **head, **arguments)):
+    if not same_network(timm.create_model(variant, **ours), timm.create_model(name, **head, **arguments)):
         raise refused
     return variant, ours
 

@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Mapping
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from ..model.fold import check_weights
+from .layouts import with_counters
+from .timm_equivalent import same_outputs
 
 
 def portable(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """Name -> values alone: on the CPU, in one piece each, without a gradient.
+    """Name -> values alone: on the CPU, in one piece each, without a gradient; frozen norms as others.
 
     Raises:
         ValueError: One of them is on the meta device.
     """
     check_weights(state)
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    return with_counters({name: value.detach().cpu().contiguous() for name, value in state.items()})
 
 
 def difference(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str:
@@ -30,17 +33,37 @@ def difference(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str:
     return name and f'{name}: {here.get(name, "missing")}, built as {there.get(name, "missing")}'
 
 
-def check_unchanged(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> None:
-    """Refuse a model whose layers were changed (folded, pruned, quantized): its arguments make another one.
+def check_unchanged(model: Any, build: Callable[[], Any]) -> None:
+    """Refuse a model whose layers were changed (folded, pruned, replaced): its arguments make another one.
 
     Raises:
-        ValueError: It is one, and the message names a weight that shows it.
+        ValueError: It is one, and the message names a weight that shows it, if one does.
     """
-    found = difference(state, built)
+    state = portable(model.state_dict())
+    with torch.device('meta'):
+        found = difference(state, with_counters(build().state_dict()))
+    if not found:
+        built = build()
+        built.load_state_dict(state)
+        found = '' if same_outputs(model, built) else 'its outputs are others'
     if found:
         raise ValueError(
             f'The model was changed after it was built ({found}), so nobody could load it: save or push it before '
-            'folding, pruning or quantizing.')
+            'folding, pruning or quantizing, and without layers that were replaced.')
+
+
+def pool_of(model: Any) -> str:
+    """timm's name of the pooling before the classifier, as it is now.
+
+    Raises:
+        ValueError: It is no layer of timm's, and so has no name.
+    """
+    pool = getattr(model.global_pool, 'pool_type', None)
+    if pool is None:
+        raise ValueError(
+            f'The model has a {type(model.global_pool).__name__} as its global_pool, which has no name in timm, so '
+            'nobody could load it: use reset_classifier(num_classes, global_pool=...).')
+    return pool
 
 
 def write_safetensors(state: Dict[str, Tensor], file: BinaryIO) -> None:

@@ -93,7 +93,7 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
         if parts:
             left_out.append(f'parts {where}: {listed(parts)}')
     return dataclasses.replace(
-        checkpoint, state=_with_counters(state), layout=name, prefix=found.prefix, implies=renamed.implies,
+        checkpoint, state=with_counters(state), layout=name, prefix=found.prefix, implies=renamed.implies,
         trap=layout.trap, left_out=tuple(left_out), assumed=(*checkpoint.assumed, *renamed.assumed, *assumed))
 
 
@@ -107,8 +107,9 @@ def _check_classifier(state: State) -> None:
             'it has fc.bias without fc.weight, half a classifier: the file is damaged.')
 
 
-def _with_counters(state: State) -> State:
+def with_counters(state: State) -> State:
     """One integer counter a batch norm: some sources have none, or count in another dtype or shape."""
+    state = dict(state)
     for name in [k for k in state if k.endswith('.running_mean')]:
         counter = f'{name.removesuffix("running_mean")}num_batches_tracked'
         value = state.get(counter)

@@ -1,6 +1,7 @@
 """mmpretrain: `backbone.` before the network, `head.fc` for the classifier, a deep stem of named layers.
 
-The network is the authors'. mmdetection's, under nearly the same names, is another one: see `mmdetection`.
+The network is the authors'. mmdetection's, under nearly the same names, is another one: see `mmdetection`. Without a
+deep stem the names are also those of anybody's module with a `backbone` and a `head`: then nothing is implied.
 """
 from typing import Dict, Tuple
 
@@ -34,7 +35,8 @@ def has_groups(state: State) -> bool:
 
 def _to_ours(found: Found) -> Renamed:
     state, head = renamed_with_head(found, _DEEP_STEM)
-    return Renamed(state, used=head, implies=dict(first_block='parallel') if has_groups(state) else {})
+    own = 'stem.0.conv.weight' in found.state and has_groups(state)
+    return Renamed(state, used=head, implies=dict(first_block='parallel') if own else {})
 
 
 def from_ours(state: State) -> State:
@@ -46,5 +48,5 @@ def from_ours(state: State) -> State:
 
 LAYOUT = Layout(
     'mmpretrain', 'layer1.0.conv1.weight',
-    lambda found: 'stem.0.conv.weight' in found.state or bool(_head(found)) and 'stem.0.weight' not in found.state,
+    lambda found: 'stem.0.conv.weight' in found.state or 'conv1.weight' in found.state and bool(_head(found)),
     _to_ours, trap='outputs would be off by up to 26%')

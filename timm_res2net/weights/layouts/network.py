@@ -4,6 +4,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from ..checkpoint import CheckpointError
 from ..words import listed
+from .heads import without_other_heads
 from .layout import Found, State
 from .sequence import ANCHOR
 
@@ -77,7 +78,7 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
             f'it holds {len(there)} networks, give the prefix of one (prefix={there[0]!r}): {names}.')
     chosen = there[0] if there else ''
     network = {k[len(chosen):]: v for k, v in state.items() if k.startswith(chosen)}
-    _check_memory(network)
+    _check_memory(without_other_heads(network)[0])
     return Found(network, chosen, {k: v for k, v in state.items() if not k.startswith(chosen)})
 
 
