@@ -8,6 +8,7 @@ import torch
 import torch._inductor.config
 from PIL import Image
 from run_command import BOTH_WAYS, command, here
+from training_checkpoint import trained
 
 import timm_res2net
 from timm_res2net import deploy
@@ -127,3 +128,20 @@ def test_compiled_code_needs_a_compiler(run, tmp_path):
 def test_the_choices_are_those_of_deploy():
     assert tuple(deploy.FORMATS) == module.FORMATS and tuple(deploy.PRECISIONS) == module.PRECISIONS
     assert tuple(dict.fromkeys(deploy.FORMATS.values())) == module.SUFFIXES
+
+
+def test_a_training_checkpoint_takes_its_preprocessing_and_class_names_along(folder):
+    model = timm.create_model('test_res2net_custom', num_classes=4)
+    for name in 'wxyz':
+        (folder / 'data/train' / name).mkdir(parents=True)
+    args = dict(img_size=48, mean=[0.1], std=[0.2], crop_pct=0.5, data_dir=str(folder / 'data'))
+    path = trained(folder / 'run', model, 'test_res2net_custom', **args)
+    done = export(path, 'm.pt2', '--format', 'torch', '--images', 'images', cwd=folder)
+    assert done.returncode == 0 and 'class names are the folders of' in done.stderr, done.stderr
+    loaded = deploy.load(folder / 'm.pt2')
+    config = loaded.metadata['data_config']
+    assert (config['input_size'], config['mean'], config['crop_pct']) == ([3, 48, 48], [0.1] * 3, 0.5)
+    assert loaded.labels == list('wxyz')
+    (folder / 'names.txt').write_text('a\nb\nc\nd\n')
+    done = here('classify', 'images/0.png', '--model', path, '--topk', 1, '--class-names', 'names.txt', cwd=folder)
+    assert done.returncode == 0 and done.stdout.split()[-1] in 'abcd' and done.stderr == ''

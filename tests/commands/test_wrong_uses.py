@@ -48,7 +48,6 @@ USES = [
     ('push {folder} NA/ME/S', 2, "REPO 'NA/ME/S' is not a name on the Hub"),
     ('push {folder} USER/NAME --create-pr --revision next', 2, '--revision next: a pull request is opened against'),
     ('push {folder} USER/NAME --dry-run {full}', 2, 'full exists already: choose another folder, or add --overwrite'),
-    ('push {folder} USER/NAME --dry-run {out} --use-ema', 2, 'the checkpoint has no averaged weights'),
     ('push {tiny.pth} USER/NAME --dry-run {out}', 2, 'the checkpoint does not tell its architecture, add --model'),
     ('push {tiny.pth} USER/NAME --dry-run {out} --model resnet50', 2, 'do.* not fit resnet50'),
     ('push {tiny.pth} USER/NAME --dry-run {out} --model mine', 2, 'mine is no variant of timm-res2net: .* --import'),

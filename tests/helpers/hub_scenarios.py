@@ -246,7 +246,7 @@ def script():
         saver.save_checkpoint(4, metric=62.5)
         for name in ('b10', 'b9', 'a'):
             os.makedirs(f'{folder}/data/train/{name}')
-        assert run(folder, 'alice/run', '--use-ema', '--data-dir', f'{folder}/data', '--dataset', 'cifar100') == 0
+        assert run(folder, 'alice/run', '--data-dir', f'{folder}/data', '--dataset', 'cifar100') == 0
         pulled = pull('alice/run')
         assert_equal(pulled, averaged)
         assert list(pulled.pretrained_cfg['label_names']) == ['a', 'b9', 'b10']
@@ -255,14 +255,13 @@ def script():
         assert tuple(pulled.pretrained_cfg['input_size']) == (3, 48, 48)
         with open(hf_hub_download('alice/run', 'README.md'), encoding='utf-8') as file:
             results['card'] = file.read()
-        assert run(f'{folder}/last.pth.tar', 'alice/x', '--dry-run', f'{folder}/dry') == 0
+        assert run(f'{folder}/last.pth.tar', 'alice/x', '--no-ema', '--dry-run', f'{folder}/dry') == 0
         assert set(os.listdir(f'{folder}/dry')) == FILES
         assert_equal(timm.create_model(f'local-dir:{folder}/dry', pretrained=True), model)
         torch.save({'state_dict': model.state_dict()}, f'{folder}/bare.pth')
         torch.save({'state_dict': model.state_dict(), 'x': set_faults}, f'{folder}/code.pth')
         results['bare'] = run(f'{folder}/bare.pth', 'alice/x')
         results['code'] = run(f'{folder}/code.pth', 'alice/x')
-        results['ema'] = run(f'{folder}/bare.pth', 'alice/x', '--use-ema')
         results['misfit'] = run(f'{folder}/bare.pth', 'alice/x', '--model', TINY)
         results['missing'] = run(f'{folder}/none.pth', 'alice/x')
     return results

@@ -251,7 +251,6 @@ def test_script(alice):
     assert front['model-index'][0]['results'][0]['metrics'][0]['value'] == 62.5
     assert script['bare'] == 'error: the checkpoint does not tell its architecture, add --model'
     assert re.match('error: .*code.pth is not a checkpoint that can be read safely', script['code'])
-    assert script['ema'].startswith('error: the checkpoint has no averaged weights')
     assert script['misfit'].startswith('error: the checkpoint does not fit test_res2net_custom')
     assert re.match('error: there is no .*none.pth', script['missing'])
 

@@ -161,6 +161,17 @@ class TestTrainingCheckpoints:
         x = torch.randn(1, 3, 64, 64)
         assert torch.equal(loaded(x), averaged.eval()(x))
 
+    def test_preprocessing_comes_from_the_training_arguments(self, tmp_path):
+        path = trained(tmp_path, timm.create_model(NAME, in_chans=1), NAME, in_chans=1, img_size=48, mean=[0.4],
+                       std=[0.2, 0.3, 0.4], crop_pct=0.5, interpolation='', crop_mode=None)
+        loaded = load_checkpoint(path)
+        config = timm.data.resolve_model_data_config(loaded)
+        assert config['input_size'] == (1, 48, 48) and config['crop_pct'] == 0.5 and config['mean'] == (0.4,)
+        assert config['std'] == pytest.approx((0.3,)) and config['interpolation'] == 'bilinear'
+        given = timm.create_model(NAME, in_chans=1)
+        before = timm.data.resolve_model_data_config(given)
+        assert timm.data.resolve_model_data_config(load_checkpoint(path, given)) == before
+
     @pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.'])
     @pytest.mark.parametrize('wrapper', ['', 'state_dict', 'model', 'model_ema'])
     def test_wrappers(self, prefix, wrapper, tmp_path):

@@ -27,16 +27,17 @@ def run(args: argparse.Namespace) -> int:
     if args.topk < 1:
         raise Refusal(f'--topk {args.topk} must be at least 1')
     images = gather(args.images)
-    from .models import class_names, count_classes, input_of, load_model, name_classes, read_class_names
+    from .models import class_names, count_classes, input_of, load_model, read_class_names
     given = read_class_names(args.class_names)
     try:
-        model = load_model(args.model, exported=True)
+        model = load_model(args.model, exported=True, names=given)
         to_input = input_of(model)
+    except Refusal:
+        raise
     except Exception as error:  # whatever timm, the Hub or a checkpoint says, in one line
         raise Refusal(f'cannot load {args.model}: {error}') from error
     if not count_classes(model):
         raise Refusal(f'{args.model} has no classifier')
-    name_classes(model, given)
     names = class_names(model)
 
     import torch

@@ -34,11 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .models import is_exported, load_model, name_classes, read_class_names
+    from .models import is_exported, load_model, read_class_names
     _check(args, is_exported(args.model))
     names = read_class_names(args.class_names)
-    model = load_model(args.model, exported=True)
-    name_classes(model, names)
+    model = load_model(args.model, exported=True, names=names)
     if not is_exported(args.model):
         model = model.to(args.device)
     result = {'model': args.model, **evaluate(

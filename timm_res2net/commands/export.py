@@ -53,10 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     format = _check(args)
     from .. import deploy
-    from .models import key_values, load_model, name_classes, read_class_names
+    from .models import key_values, load_model, read_class_names
     names, kwargs = read_class_names(args.class_names), key_values(args.model_kwargs)
-    model = load_model(args.model, not args.no_pretrained, **kwargs)
-    name_classes(model, names)
+    model = load_model(args.model, not args.no_pretrained, names=names, **kwargs)
     unreadable: List[str] = []
     pixels = _pixels(model, args, unreadable) if args.images else None
     for line in unreadable:

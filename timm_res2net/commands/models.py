@@ -19,16 +19,25 @@ from ..deploy.preprocessing import data_config, image_mode
 from ..hub.errors import HubError, hub_errors
 from ..model import data_cfg
 from ..model.images import Source, read_image
-from ..weights import CheckpointError, load_checkpoint
+from ..weights import CheckpointError
+from ..weights.loading import load_read
+from ..weights.reading import read_checkpoint
 from ..weights.words import printable
 from .checks import NAMES
 from .command_line import Refusal, warn
+from .training import names_of_training
 
 CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
 EXPORTED = tuple(dict.fromkeys(deploy.FORMATS.values()))
 
 
-def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwargs: Any) -> Any:
+def load_model(
+        name: str,
+        pretrained: bool = True,
+        exported: bool = False,
+        names: Optional[List[str]] = None,
+        **kwargs: Any,
+) -> Any:
     """The model that a person names, in eval mode; an exported file becomes `deploy.Deployed`.
 
     Args:
@@ -36,6 +45,7 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
         pretrained: Load the weights of a registered name; where it has none, or is NAME.untrained, stderr says that
             they are random. A file always gives its weights.
         exported: The command takes exported files.
+        names: Of the classes, else its own, else those of the folder that a training checkpoint was trained on.
         **kwargs: Arguments of the network, which win over what the name or the file says.
 
     Raises:
@@ -47,9 +57,9 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
     if is_registered(name):
         model = _create(name, pretrained, kwargs)
     elif path.suffix in EXPORTED and (path.exists() or not timm.is_model(name)):
-        return _load_exported(name, exported, kwargs)
+        model = _load_exported(name, exported, kwargs)
     elif path.exists():
-        model = _load_file(path, kwargs)
+        model = _load_file(path, names, kwargs)
     elif ':' in name:
         scheme, _, where = name.partition(':')
         if scheme == 'local-dir' and not Path(where).is_dir():
@@ -59,17 +69,22 @@ def load_model(name: str, pretrained: bool = True, exported: bool = False, **kwa
         raise FileNotFoundError(f'{name}: no such file')
     else:
         raise Refusal(_unknown(name))
-    return model.eval()
+    name_classes(model, names)
+    return model if isinstance(model, deploy.Deployed) else model.eval()
 
 
-def _load_file(path: Path, kwargs: Any) -> Any:
+def _load_file(path: Path, names: Optional[List[str]], kwargs: Any) -> Any:
     try:
-        return load_checkpoint(path, **kwargs)
+        checkpoint = read_checkpoint(path)
+        model: Any = load_read(checkpoint, **kwargs)
     except CheckpointError as error:
         if not re.search(r'\b(prefix|entry)=', str(error)):
             raise
         said = re.sub(r'\b(prefix|entry)=', r'--\1 ', str(error))
         raise Refusal(f'{said} `timm-res2net convert {path} FOLDER` takes it, and this takes the folder') from error
+    if names is None and model.num_classes and data_cfg.class_names(model) is None:
+        name_classes(model, names_of_training(checkpoint.training, model.num_classes))
+    return model
 
 
 def is_registered(name: str) -> bool:

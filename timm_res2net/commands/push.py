@@ -1,12 +1,13 @@
 """A trained model to the Hugging Face Hub: model.safetensors, config.json and a model card in one commit.
 
-    timm-res2net push output/train/EXPERIMENT USER/NAME --use-ema --dataset cifar100
+    timm-res2net push output/train/EXPERIMENT USER/NAME --dataset cifar100
     timm-res2net push model_best.pth.tar USER/NAME --dry-run FOLDER
 
 CHECKPOINT is a file of timm's train.py, its folder for the best one in it, or a folder as `timm-res2net convert` writes
-it. Architecture, arguments and preprocessing are those it was trained with. Class names are those of --class-names or
---data-dir, else those that it has, else those of the training folder that its arguments name, if that is here, else
-those that the repository has. The token is that of `hf auth login` or HF_TOKEN.
+it. Architecture, arguments and preprocessing are those it was trained with, weights the averaged ones (--model-ema)
+where there are any: train.py measured those. Class names are those of --class-names or --data-dir, else those that it
+has, else those of the training folder that its arguments name, if that is here, else those that the repository has. The
+token is that of `hf auth login` or HF_TOKEN.
 """
 import argparse
 import dataclasses
@@ -28,14 +29,13 @@ WORDS = {
     "metrics without dataset=: say what they were measured on, for example dataset='imagenet-1k'":
         'a metric without --dataset: say what it was measured on, for example --dataset imagenet-1k',
 }
-DATA_KEYS = ('mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='file or folder')
     parser.add_argument('repo_id', metavar='REPO', help='USER/NAME, or NAME for the user who is logged in')
     parser.add_argument('--model', help='variant, where the checkpoint does not tell or to replace what it tells')
-    parser.add_argument('--use-ema', action='store_true', help='the averaged weights of --model-ema')
+    parser.add_argument('--no-ema', action='store_true', help='the plain weights where there are averaged ones')
     names = parser.add_mutually_exclusive_group()
     names.add_argument('--class-names', type=Path, metavar='FILE', help='one class name per line, or a JSON list')
     names.add_argument('--data-dir', type=Path, metavar='DIR',
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     check_target(args)
     from ..hub import push_to_hub
-    checkpoint = read(args.checkpoint, args.use_ema)
+    checkpoint = read(args.checkpoint, not args.no_ema)
     model = build(checkpoint, args.model, args.timeout)
     training = checkpoint.training
     names = class_names(args, model, training)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         warn(f'{model.pretrained_cfg["architecture"]}, {"averaged weights" if averaged else "weights"} of epoch '
              f'{training.get("epoch", "?")}, {model.model_args}')
         if training['averaged'] and not averaged:
-            warn('the checkpoint also has averaged weights, usually the better ones: --use-ema takes them')
+            warn('train.py measured the averaged weights, not these: leave out --no-ema for them')
         warn_of_license(args.license, training)
     content: Dict[str, Any] = {
         'label_names': names,
@@ -79,7 +79,6 @@ def run(args: argparse.Namespace) -> int:
         'dataset': args.dataset,
         'license': args.license,
         'description': args.description,
-        'data_config': data_config(model, training.get('args', {})),
         'as_timm': args.as_timm,
     }
     if args.dry_run is not None:
@@ -127,18 +126,15 @@ def write_dry(model: Any, folder: Path, repo_id: str, content: Dict[str, Any]) -
 
 
 def read(path: Path, use_ema: bool) -> Any:
-    """The checkpoint, if it tells what it is and has the weights that are asked for."""
+    """The checkpoint, if it can be read."""
     from ..weights import CheckpointError
     from ..weights.reading import read_checkpoint
     if not path.exists():
         raise Refusal(f'there is no {path}')
     try:
-        checkpoint = read_checkpoint(path, use_ema)
+        return read_checkpoint(path, use_ema)
     except CheckpointError as error:
         raise Refusal(f'{path} is not a checkpoint that can be read safely ({error})') from error
-    if use_ema and 'ema' not in checkpoint.wrapper:
-        raise Refusal('the checkpoint has no averaged weights (no --model-ema in training), leave out --use-ema')
-    return checkpoint
 
 
 def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None) -> Any:
@@ -167,7 +163,8 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
             cfg, told, base = load_model_config_from_hf(repo)
         cfg = {k: v for k, v in read_config({'pretrained_cfg': cfg}).items() if k not in OF_THE_WEIGHTS}
         checkpoint = dataclasses.replace(
-            checkpoint, architecture=told, model_args={**(base or {}), **checkpoint.model_args}, cfg=cfg)
+            checkpoint, architecture=told, model_args={**(base or {}), **checkpoint.model_args},
+            cfg={**cfg, **checkpoint.cfg})
     if not variant_of(told):
         raise Refusal(f'{told} is no variant of timm-res2net: `timm-res2net list` names them; one of your own is '
                       'registered by a module that --import names')
@@ -208,16 +205,3 @@ def warn_of_license(given: Optional[str], training: Dict[str, Any]) -> None:
         return
     warn(f'it was trained from {row.name}, which is under {row.license}: the card says license: unknown, '
          '--license gives yours')
-
-
-def data_config(model: Any, args: Dict[str, Any]) -> Dict[str, Any]:
-    """The preprocessing that the training was told, where it was told any."""
-    config = {k: args[k] for k in DATA_KEYS if args.get(k)}
-    for key in ('mean', 'std'):
-        if len(config.get(key, ())) == 1:
-            config[key] = tuple(config[key]) * model.in_chans
-    if args.get('input_size'):
-        config['input_size'] = tuple(args['input_size'])
-    elif args.get('img_size'):
-        config['input_size'] = (model.in_chans, args['img_size'], args['img_size'])
-    return config

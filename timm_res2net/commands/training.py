@@ -34,7 +34,8 @@ def names_of_training(training: Mapping[str, Any], num_classes: int) -> Optional
     if not where or not isinstance(where, str) or not known:
         return None
     if not Path(where).is_dir():
-        warn(f'the training folder {where} is not here, so there are no class names: --class-names gives them')
+        warn(f'the training folder {where} is not here, so there are no class names: --class-names, of '
+             '`timm-res2net convert` say, gives them')
         return None
     try:
         names = folder_names(Path(where), args)

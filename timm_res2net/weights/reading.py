@@ -205,8 +205,17 @@ def _described(
     folder = name.partition('local-dir:')[2]
     if folder and (Path(folder) / 'config.json').is_file():  # trained from there: its preprocessing, but own classes
         name, base_args, cfg = _described({}, _json(Path(folder) / 'config.json'))
-        return name, {**base_args, **model_args}, {k: v for k, v in cfg.items() if k not in OF_THE_WEIGHTS}
-    return name, model_args, {}
+        cfg = {k: v for k, v in cfg.items() if k not in OF_THE_WEIGHTS}
+        return name, {**base_args, **model_args}, {**cfg, **_preprocessing(args)}
+    return name, model_args, _preprocessing(args)
+
+
+def _preprocessing(args: Dict[str, Any]) -> Dict[str, Any]:
+    """What train.py was told to show the network, as a cfg has it; the channels are for the network to say."""
+    told = {k: args[k] for k in ('input_size', 'mean', 'std', 'interpolation', 'crop_pct', 'crop_mode') if args.get(k)}
+    if 'input_size' not in told and args.get('img_size'):
+        told['input_size'] = (3, args['img_size'], args['img_size'])
+    return read_config({'pretrained_cfg': told})
 
 
 def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optional[str] = None) -> Checkpoint:
