@@ -17,6 +17,9 @@ def read(path: Path, split: str) -> Data:
     """A split of `path`, as bytes."""
     if path.suffix == '.npz':
         with numpy.load(path) as arrays:
+            missing = [name for name in (f'{split}_images', f'{split}_labels') if name not in arrays]
+            if missing:
+                raise ValueError(f'{path} has no {missing[0]}, it has {", ".join(arrays) or "nothing"}')
             images, labels = arrays[f'{split}_images'], arrays[f'{split}_labels']
     else:
         from torchvision.datasets import ImageFolder

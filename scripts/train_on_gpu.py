@@ -142,9 +142,10 @@ class Training:
         torch.cuda.synchronize()
 
     def go(self, steps: int) -> None:
-        """Replay the next steps; each epoch has an order of its own."""
+        """Replay the first steps of the recipe; each epoch has an order of its own."""
         start = time.perf_counter()
         with torch.cuda.stream(self.stream):
+            self.step_.zero_()
             for step in range(steps):
                 if step % self.recipe.steps_per_epoch == 0:
                     self.order.copy_(torch.randperm(len(self.order), generator=self.draw, device=self.draw.device))
@@ -181,7 +182,7 @@ class Training:
             'seed': self.run.seed, 'device': 'cuda', 'amp': True, 'amp_dtype': 'bfloat16'}))
         averaged = {} if self.averaged is None else {'state_dict_ema': self.averaged.state_dict()}
         torch.save({
-            'epoch': self.recipe.epochs - 1, 'arch': self.values['model'],
+            'epoch': self.recipe.epochs - 1, 'arch': self.run.model or self.values['model'],
             'state_dict': self.model.state_dict(), **averaged,
         }, folder / 'last.pth.tar')
 
@@ -198,7 +199,7 @@ def average(averaged: torch.nn.Module, model: torch.nn.Module, pull: torch.Tenso
 
 def together(trainings: Sequence[Training], work: Callable[[Training], None]) -> None:
     """Do the work of each training in a thread of its own."""
-    threads = [threading.Thread(target=work, args=(training,)) for training in trainings]
+    threads = [threading.Thread(target=work, args=(training,), daemon=True) for training in trainings]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -230,6 +231,9 @@ def train_all(
 
 def probe(runs: Mapping[str, Run], train: Data, epochs: Optional[int], steps: int) -> None:
     """Print what a step and the whole would take."""
+    shortest = min(Recipe(run.recipe, len(train.images), epochs).steps for run in runs.values())
+    if steps > shortest:
+        raise ValueError(f'--probe {steps} is more than the {shortest} steps of the shortest run')
     torch.backends.cudnn.benchmark = True
     start = time.perf_counter()
     trainings = [Training(name, run, train, epochs) for name, run in runs.items()]

@@ -1,6 +1,7 @@
 """`timm-res2net benchmark`: what it writes is what it measured, and what it could not measure is named."""
 import argparse
 import json
+import math
 import os
 import re
 import shlex
@@ -81,6 +82,26 @@ def test_callers_call_at_the_same_time():
     assert len(answers) == 1 + 5
 
 
+def test_a_caller_that_fails_does_not_leave_the_others_waiting():
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        timing.answers_a_second([lambda: 1 / 0, lambda: None], 0, pool)
+
+
+def test_modules_of_ones_own_are_imported_by_every_process(tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        'from timm_res2net import Res2Net, Variant, register_variant\n'
+        "register_variant('mine_12', Variant(Res2Net, dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 40)), 'mine'))\n")
+    result, _ = benchmark(
+        '--import', 'mine', '--ours', 'mine_12', '--parts', 'inference', '--precision', 'fp32', '--paths', '^eager$',
+        '--batch', '1', cwd=tmp_path)
+    assert result['inference']['milliseconds']['fp32']['eager']['1'] > 0 and not result['inference']['skipped']
+
+
+def test_memory_that_cannot_be_measured_is_said(capsys):
+    assert math.isnan(parts.peak_memory('nothing', 'cpu', 1, False))
+    assert 'nothing: no memory measured' in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_creation(tmp_path):
     result, text = benchmark('--parts', 'creation', cwd=tmp_path)
@@ -129,7 +150,7 @@ def test_a_batch_that_a_path_could_not_do_leaves_its_cell_empty(tmp_path):
 
 def test_nothing_that_can_be_built(tmp_path):
     done = command('benchmark', '--parts', 'inference', '--paths', 'nothing', cwd=tmp_path)
-    assert done.returncode == 1 and '--paths nothing' in done.stderr and 'Traceback' not in done.stderr
+    assert done.returncode == 2 and '--paths nothing' in done.stderr and 'Traceback' not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -140,6 +161,9 @@ def test_wrong_arguments(tmp_path):
             (['--seconds', '-1'], '--seconds -1.0'), (['--threads', '0'], '--threads 0'),
             (['--rounds', '0'], '--rounds 0'), (['--callers', '2', '0'], '--callers 0'),
             (['--device', 'cuda', '--parts', 'throughput'], '--parts throughput is measured on a CPU'),
+            (['--device', 'cuda', '--rounds', '2'], '--rounds is of measurements on a CPU'),
+            (['--device', 'cuda', '--precision', 'fp32'], '--precision is of measurements on a CPU'),
+            (['--parts', 'throughput', '--paths', 'folded'], 'no path of that name serves several callers'),
             (['--paths', '('], '--paths ( is no regular expression'), (['--ours', 'nothing'], '--ours nothing'),
             (['--output', 'file'], 'file'), (['--output', 'file/results'], 'file')):
         done = here('benchmark', *args, cwd=tmp_path)

@@ -25,6 +25,7 @@ from .command_line import Refusal, free_output, warn, write_whole
 
 EXAMPLE = 'timm-res2net benchmark --parts inference --precision fp32 --batch 1 --paths prepack --rounds 1'
 PARTS = ('inference', 'throughput', 'training', 'creation', 'growth')
+CALLERS, ROUNDS = [2, 4], 3
 PRECISIONS = ('fp32', 'bf16', 'int8')  # as deploy has them
 
 
@@ -32,13 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--parts', nargs='+', choices=PARTS, help='all, of a GPU all but throughput')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--batch', nargs='+', type=int, default=[1, 8], metavar='N')
-    parser.add_argument('--callers', nargs='+', type=int, default=[2, 4], metavar='N',
+    parser.add_argument('--callers', nargs='+', type=int, default=CALLERS, metavar='N',
                         help='of throughput: threads that ask for an image each at the same time (%(default)s)')
     parser.add_argument('--precision', nargs='+', choices=PRECISIONS, help='all that the CPU computes in')
     parser.add_argument('--paths', metavar='REGEX', help='regular expression: only paths whose name has it')
     parser.add_argument('--seconds', type=float, default=3,
                         help='time of each path, batch size and round, of the other parts of each path (%(default)s)')
-    parser.add_argument('--rounds', type=int, default=3, metavar='N', help='of inference, throughput (%(default)s)')
+    parser.add_argument('--rounds', type=int, default=ROUNDS, metavar='N',
+                        help='of inference, throughput (%(default)s)')
     parser.add_argument('--threads', type=int, metavar='N', help="torch's own choice")
     parser.add_argument('--theirs', default='res2net50_26w_4s', metavar='NAME', help="timm's model (%(default)s)")
     parser.add_argument('--ours', default='res2net50_26w_4s_custom', metavar='NAME',
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     _check(args)
-    parts = args.parts or [p for p in PARTS if p != 'throughput' or args.device == 'cpu']
+    parts = args.parts or [p for p in PARTS if p != 'throughput' or args.device == 'cpu' and _serves(args)]
     import torch
 
     from ..deploy.benchmark.parts import environment, measure
@@ -76,6 +78,13 @@ def run(args: argparse.Namespace) -> int:
     return 1 if busy else 0
 
 
+def _serves(args: argparse.Namespace) -> bool:
+    """Whether one of the paths that were asked for serves several callers."""
+    from ..deploy.benchmark.paths import ways
+    named = ways(args.batch, args.callers).values()
+    return any(way.serve and re.search(args.paths or '', name) for paths in named for name, way in paths.items())
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse what would fail after minutes."""
     import timm
@@ -83,6 +92,9 @@ def _check(args: argparse.Namespace) -> None:
     free_output(args.output, overwrite=True, folder=True)
     if args.device == 'cuda' and 'throughput' in (args.parts or ()):
         raise Refusal('--parts throughput is measured on a CPU')
+    for option, usual in (('precision', None), ('callers', CALLERS), ('rounds', ROUNDS)):
+        if args.device == 'cuda' and getattr(args, option) != usual:
+            raise Refusal(f'--{option} is of measurements on a CPU, leave it out with --device cuda')
     for option, least in (('batch', 1), ('callers', 1), ('threads', 1), ('seconds', 0), ('rounds', 1)):
         values = getattr(args, option)
         for value in values if isinstance(values, list) else [] if values is None else [values]:
@@ -92,6 +104,8 @@ def _check(args: argparse.Namespace) -> None:
         re.compile(args.paths or '')
     except re.error as error:
         raise Refusal(f'--paths {args.paths} is no regular expression: {error}') from error
+    if 'throughput' in (args.parts or ()) and not _serves(args):
+        raise Refusal(f'--paths {args.paths}: no path of that name serves several callers, which throughput measures')
     for option, name in (('--theirs', args.theirs), ('--ours', args.ours)):
         if not timm.is_model(name):
             raise Refusal(f'{option} {name} is no model that timm knows')

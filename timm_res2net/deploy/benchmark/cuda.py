@@ -40,7 +40,7 @@ def inference_cuda(args: argparse.Namespace) -> Dict[str, Any]:
             rows.setdefault(precision, {}).setdefault(name, {})[str(batch)] = ms
         torch._dynamo.reset()
     if not rows:
-        raise SystemExit(f'error: none of the paths to measure could be run (--paths {args.paths}): {skipped}')
+        raise RuntimeError(f'none of the paths to measure could be run (--paths {args.paths}): {skipped}')
     return {'milliseconds': rows, 'skipped': skipped}
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import timm
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from ...version import __version__
 from ..packing import prepack
+from ..workers import environment as of_a_child
 from .cuda import inference_cuda
 from .machine import has_bf16, processor
 from .paths import BASELINE, channels_last
@@ -39,14 +40,19 @@ def make_step(name: str, device: str, batch: int, amp: bool) -> Callable[[], Non
     return step
 
 
-def peak_memory(name: str, device: str, batch: int, amp: bool) -> float:
-    """MB at most during three steps, in a process of its own."""
+def peak_memory(name: str, device: str, batch: int, amp: bool, modules: Sequence[str] = ()) -> float:
+    """MB at most during three steps, in a process of its own; NaN, and a line on stderr, where it fails."""
     code = (
-        f'import re, torch, timm_res2net; from {__name__} import make_step\n'
+        f'import {", ".join(("re", "torch", "timm_res2net", *modules))}; from {__name__} import make_step\n'
         f'step = make_step({name!r}, {device!r}, {batch}, {amp}); [step() for _ in range(3)]\n'
         f"print(torch.cuda.max_memory_allocated() / 1e6 if {device!r} == 'cuda' else "
         "int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read()).group(1)) / 1e3)")
-    return float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=of_a_child())
+    if done.returncode:
+        *_, last = ['', *done.stderr.strip().splitlines()]
+        print(f'{name}: no memory measured, {last[:200] or f"code {done.returncode}"}', file=sys.stderr, flush=True)
+        return float('nan')
+    return float(done.stdout)
 
 
 def training(args: argparse.Namespace) -> Dict[str, Any]:
@@ -57,8 +63,10 @@ def training(args: argparse.Namespace) -> Dict[str, Any]:
         steps = {n: make_step(n, args.device, batch, amp) for n in (args.theirs, args.ours, BASELINE)}
         times = interleave(steps, args.device, args.seconds)
         del steps
+        if args.device == 'cuda':
+            torch.cuda.empty_cache()  # the next process needs it
         for name, ms in times.items():
-            memory = peak_memory(name, args.device, batch, amp)
+            memory = peak_memory(name, args.device, batch, amp, args.modules)
             result[f'{name}, {"bf16 autocast" if amp else "fp32"}'] = {'milliseconds': ms, 'peak MB': memory}
     return {'batch': batch, 'rows': result}
 

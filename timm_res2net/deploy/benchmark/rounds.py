@@ -17,6 +17,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -83,7 +84,7 @@ def _rounds(
                     rounds[key][n][what].update(found[what])
     whole = {key: found for key, found in rounds.items() if ' '.join(key) not in skipped}
     if not whole:
-        raise SystemExit(f'error: none of the paths to measure could be built (--paths {args.paths}): {skipped}')
+        raise RuntimeError(f'none of the paths to measure could be built (--paths {args.paths}): {skipped}')
     return whole, skipped
 
 
@@ -138,7 +139,7 @@ class Child:
         self.job = {
             'task': task, 'key': key, 'files': args.files, 'ours': args.ours, 'theirs': args.theirs,
             'batch': args.batch, 'callers': args.callers, 'load': load, 'seconds': min(args.seconds, TURN[task]),
-            'threads': args.threads}
+            'threads': args.threads, 'modules': args.modules}
 
     def __enter__(self) -> 'Child':
         self.errors: IO[str] = tempfile.TemporaryFile('w+')
@@ -173,6 +174,8 @@ class Child:
 def work() -> None:
     """What the process of a path does."""
     job = argparse.Namespace(**json.loads(sys.stdin.readline()))
+    for module in job.modules:
+        import_module(module)
     if job.threads:
         torch.set_num_threads(job.threads)
     answers = os.fdopen(os.dup(1), 'w')

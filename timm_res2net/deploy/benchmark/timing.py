@@ -43,7 +43,11 @@ def answers_a_second(
     speeds: List[float] = []
 
     def call(path: Callable[[], Any]) -> None:
-        path()
+        try:
+            path()
+        except BaseException:
+            start.abort()  # the others would wait for ever
+            raise
         start.wait()
         begin, count = time.perf_counter(), 0
         while time.perf_counter() < begin + seconds or count < least:
