@@ -103,7 +103,7 @@ def test_a_file_that_is_no_image(visit, pictures):
     before = visit.bars()
     visit.upload(pictures / 'fake.png')
     assert visit.text('#state') == (
-        'fake.png cannot be read: it is no image, or of a kind that Pillow does not know. Still shown: rocket')
+        'fake.png cannot be read: it is no image, or of a kind that is not read. Still shown: rocket')
     visit.settled()
     assert visit.bars() == before
     visit.page.locator('#upload input[type=file]').first.set_input_files(pictures / 'text.txt')

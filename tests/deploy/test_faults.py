@@ -121,6 +121,15 @@ def test_two_files_are_replaced_together(failing, tmp_path, monkeypatch):
     assert [file.read_text() for file in old] == ['old', 'old']
 
 
+@pytest.mark.parametrize('name', ['old.onnx', 'old', 'full.onnx', 'model.onnx'])
+def test_a_file_is_replaced_whatever_its_name(name, tmp_path):
+    (tmp_path / name).write_text('old')
+    with placing.scratch(tmp_path / name) as scratch:
+        (scratch / name).write_text('new')
+        placing.keep([scratch / name], [tmp_path / name])
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {name: 'new'}
+
+
 def test_half_a_pair_is_not_kept(tmp_path):
     (tmp_path / 'm.xml').write_text('new')
     targets = [tmp_path / 'kept/m.xml', tmp_path / 'kept/m.bin']

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -275,6 +276,61 @@ def test_a_pool_serves_as_many_as_it_has_and_the_others_wait():
         pool(1)
 
 
+def test_several_close_at_once_and_once_interrupted():
+    class Member:
+        closed = 0
+
+        def close(self):
+            time.sleep(0.1)
+            self.closed += 1
+    members = [Member(), Member()]
+    pool = Pool(members)
+    with ThreadPoolExecutor(4) as callers:
+        for done in [callers.submit(pool.close) for _ in range(4)]:
+            done.result(timeout=60)
+    assert [m.closed for m in members] == [1, 1]
+
+    members[0].close = members[1].close = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    pool = Pool(members)
+    with pytest.raises(KeyboardInterrupt):
+        pool.close()
+    pool.close()
+    with pytest.raises(RuntimeError, match='closed'):
+        pool(1)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_a_forked_process_does_not_keep_a_closed_one_alive(exported):
+    served = deploy.load(exported('torch').path, workers=1)
+    (worker,) = served.run.members
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        os.read(reading, 1)  # until the parent is done
+        os._exit(0)
+    try:
+        closing = threading.Thread(target=served.close, daemon=True)
+        closing.start()
+        closing.join(60)
+        assert not closing.is_alive() and not alive(worker.process.pid)
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
+def test_what_cannot_be_started_again_is_a_runtime_error(exported, monkeypatch):
+    with deploy.load(exported('torch').path, workers=1) as served:
+        (worker,) = served.run.members
+        worker.process.kill()
+        worker.process.wait()
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, 'Popen', lambda *a, **k: (_ for _ in ()).throw(BlockingIOError(11, 'no room')))
+            with pytest.raises(RuntimeError, match='No process can be started to run .*no room'):
+                served(inputs(1)[0])
+        assert len(served(inputs(1)[0])) == 1
+
+
 @pytest.mark.parametrize('format', FORMATS)
 def test_closed_is_closed(format, two):
     """The last in this file to use what `two` has loaded."""
@@ -316,6 +372,7 @@ def test_the_service_of_the_page(tmp_path, monkeypatch):
     model.pretrained_cfg['label_names'] = list('abcdefgh')
     deploy.export(model, tmp_path / 'model.pt2', 'torch', image_size=SIZE, images=images(4))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', Image.MAX_IMAGE_PIXELS)  # which the page sets
     page = Path(timm_res2net.__file__).parent / 'docs/deployment.md'
     (service,) = [text for language, text, _ in blocks(page) if 'ThreadingHTTPServer((' in text]
     namespace = {'deploy': deploy}
@@ -335,10 +392,17 @@ def test_the_service_of_the_page(tmp_path, monkeypatch):
         with ThreadPoolExecutor(4) as clients:
             answers = list(clients.map(ask, bodies))
         assert answers == [one.labels[one(one.transform(p)[None]).argmax()] for p in pictures]
-        for nothing in (b'no picture', bodies[0][:99], b'', Request(address, b'', {'Content-Length': '-1'})):
+        Image.new('1', (7000, 7000)).save(large := BytesIO(), 'png')
+        negative = Request(address, b'', {'Content-Length': '-1'})
+        for nothing in (b'no picture', large.getvalue(), bodies[0][:99], b'', negative):
             with pytest.raises(HTTPError, match='400'):
                 ask(nothing)
         assert ask(bodies[0]) == answers[0]
+        monkeypatch.setattr(namespace['Classify'], 'timeout', 0.5)
+        with socket.create_connection(server.server_address) as slow:
+            slow.sendall(b'POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\nx')
+            slow.settimeout(60)
+            assert slow.recv(1) == b''  # hung up
         for worker in namespace['served'].run.members:
             os.kill(worker.process.pid, signal.SIGSTOP)  # they take what they are asked, and die of it
             threading.Timer(1, worker.process.kill).start()

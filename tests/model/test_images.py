@@ -1,11 +1,15 @@
 """The one reader of pictures: whatever way a picture is stored, it is read as the same picture."""
 import io
+import os
 import struct
+import tempfile
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import EpsImagePlugin, Image, features
 
 from timm_res2net.model import images
 from timm_res2net.model.images import ImageError, find_images, read_image
@@ -248,3 +252,52 @@ def test_bundled_photographs():
     found = dict(images.bundled())
     assert tuple(found) == images.SHOWN
     assert all(read_image(array).size[0] > 200 for array in found.values())
+
+
+def test_thin_pictures_are_refused(tmp_path):
+    """Resized by their short side they would take all memory."""
+    for size, words in (((3000, 1), '3000 x 1'), ((2, 203), '2 x 203')):
+        Image.new('RGB', size).save(tmp_path / 'thin.png')
+        for source in (tmp_path / 'thin.png', Image.new('L', size), np.zeros(size[::-1], np.uint8)):
+            with pytest.raises(ImageError, match=f'it is {words}, more than 100 times as long as wide: crop it first'):
+                read_image(source)
+    assert read_image(Image.new('L', (2, 200))).size == (2, 200)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='needs a script as a program')
+def test_nothing_is_run(tmp_path, monkeypatch):
+    """Pillow has Ghostscript run EPS files."""
+    (tmp_path / 'gs').write_text(f'#!/bin/sh\ntouch {tmp_path}/was_run\n')
+    (tmp_path / 'gs').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    monkeypatch.setattr(EpsImagePlugin, 'gs_binary', None)  # not looked for yet
+    file = io.BytesIO()
+    COLOUR.save(file, 'EPS')
+    with pytest.raises(ImageError, match='it is no image, or of a kind that is not read'):
+        read_image(file)
+    assert not (tmp_path / 'was_run').exists()
+    with Image.open(file) as image, pytest.raises(OSError):
+        image.load()
+    assert (tmp_path / 'was_run').exists()  # by Pillow alone
+
+
+def test_open_files_of_every_kind(tmp_path):
+    COLOUR.save(tmp_path / 'a.png')
+    data = (tmp_path / 'a.png').read_bytes()
+    with tempfile.SpooledTemporaryFile() as spooled, tempfile.NamedTemporaryFile() as named, (
+            tmp_path / 'a.png').open('rb', buffering=0) as raw:
+        for file in (spooled, named):
+            file.write(data)
+            file.seek(0)
+        for file in (spooled, named, raw, io.BytesIO(data)):
+            same(read_image(file), COLOUR)
+
+
+def test_many_threads_leave_warnings_as_they_were(tmp_path):
+    COLOUR.save(tmp_path / 'a.png')
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(read_image, [tmp_path / 'a.png'] * 400))
+    assert list(warnings.filters) == before
+    with pytest.warns(UserWarning, match='seen'):
+        warnings.warn('seen', stacklevel=1)

@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 import warnings
-from typing import Any, Callable, ContextManager, Iterator, List, TextIO, cast
+from typing import Any, ContextManager, Iterator, List, TextIO, cast
 
 import torch
+
+from ..model.together import Together
 
 _LOGGERS = (  # that speak of the insides of exporters, of which a user can change nothing
     'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'torch.export',
@@ -50,26 +52,6 @@ def settings_of_export(device: str, threads: int) -> Iterator[None]:
         yield
 
 
-class _Together:
-    """A change to the whole process: of several threads that are inside, the first made it, the last takes it back."""
-
-    def __init__(self, change: Callable[[], ContextManager[None]]) -> None:
-        self.change, self.inside = change, 0
-        self.lock, self.made = threading.Lock(), contextlib.ExitStack()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.inside:
-                self.made.enter_context(self.change())
-            self.inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.made.close()
-
-
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     root, placeholder = logging.getLogger(), logging.NullHandler()
@@ -89,7 +71,7 @@ def _silence() -> Iterator[None]:
         root.removeHandler(placeholder)
 
 
-_quiet = _Together(_silence)
+_quiet = Together(_silence)
 
 
 def quiet() -> ContextManager[None]:

@@ -198,7 +198,12 @@ def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
     text = sessions[0].get_modelmeta().custom_metadata_map.get(METADATA)
 
     def server(session):
-        return lambda x: torch.from_numpy(session.run(None, {'x': x.numpy()})[0])
+        def run(x):
+            try:
+                return torch.from_numpy(session.run(None, {'x': x.numpy()})[0])
+            except Exception as error:  # whose classes share no other base
+                raise RuntimeError(f'ONNX Runtime failed: {error}') from error
+        return run
     return Pool([server(session) for session in sessions]), _metadata(path, text)
 
 

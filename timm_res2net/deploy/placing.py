@@ -69,7 +69,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _move(files: Sequence[Path], targets: Sequence[Path]) -> int:
     size = sum(file.stat().st_size for file in files)
-    aside = {target: file.with_name(f'old{target.suffix}') for file, target in zip(files, targets, strict=True)}
+    old = Path(tempfile.mkdtemp(dir=files[0].parent))  # where no new file is, whatever its name
+    aside = {target: old / target.name for target in targets}
     there = {target for target in targets if os.path.lexists(target)}
     try:
         for file, target in zip(files, targets, strict=True):

@@ -12,7 +12,7 @@ from .workers import receive, send
 
 
 def serve(path: str, threads: int) -> None:
-    """What a worker does: read batches from stdin until it is closed, write answers to stdout."""
+    """What a worker does: read batches from stdin until it is closed or says so, write answers to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who wait for an answer
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), 'wb')
     try:
@@ -28,7 +28,7 @@ def serve(path: str, threads: int) -> None:
         send(answers, error=str(error), kind=type(error).__name__)
         return
     send(answers, metadata=json.dumps(model.metadata))
-    while (request := receive(requests)) is not None:
+    while 'tensor' in (request := receive(requests) or {}):
         try:
             y = model.run(request['tensor'])
         except Exception as error:

@@ -9,6 +9,7 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -30,6 +31,7 @@ class Pool:
 
     def __init__(self, members: Sequence[Run]) -> None:
         self.members = members
+        self.closing = threading.Lock()
         self.free: queue.LifoQueue[Optional[Run]] = queue.LifoQueue()  # the last used has its data in the caches
         for member in members:
             self.free.put(member)
@@ -45,13 +47,16 @@ class Pool:
 
     def close(self) -> None:
         """Wait for those who are being served, refuse all others; once more does nothing."""
-        for _ in self.members:
-            member = self.free.get()
-            if member is None:
-                break
-            if hasattr(member, 'close'):
-                member.close()
-        self.free.put(None)
+        with self.closing:
+            try:
+                for _ in self.members:
+                    member = self.free.get()
+                    if member is None:
+                        break
+                    if hasattr(member, 'close'):
+                        member.close()
+            finally:  # interrupted, too: nobody is to wait for what does not come back
+                self.free.put(None)
 
 
 class Worker:
@@ -88,7 +93,7 @@ class Worker:
         """
         Raises:
             RuntimeError: The process died, such as for want of memory; the next call starts another, unless there is
-                another file by then.
+                another file by then or nothing can be started.
         """
         if os.getpid() != self.owner:  # two processes on one pipe would read each other's answers
             raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
@@ -114,7 +119,10 @@ class Worker:
         if _identity(self.path) != self.file:
             raise RuntimeError(f'{self.path} is no longer the file that was loaded: load it again.')
         self.stop()
-        self.start()
+        try:
+            self.start()
+        except OSError as error:
+            raise RuntimeError(f'No process can be started to run {self.path}: {error}.') from error
         try:
             self.metadata()
         except BaseException:  # interrupted: what it says would be taken for the answer of the next call
@@ -131,7 +139,8 @@ class Worker:
 
     def close(self) -> None:
         with suppress(OSError):
-            self.process.stdin.close()  # it ends when there is nothing to read any more
+            send(self.process.stdin, done='')  # a process forked from this one may keep the pipe open
+            self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
 

@@ -55,10 +55,11 @@ def write_torch(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Di
 def write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
     """For ONNX Runtime and others."""
     onnx, _ = engine('onnx'), engine('onnxscript')
-    full = path.with_name('full.onnx') if metadata['precision'] == 'int8' else path
+    int8 = metadata['precision'] == 'int8'
+    full = path.with_name(f'full-{path.name}') if int8 else path
     torch.onnx.export(_program(graph, inputs, metadata), (), full, dynamo=True, external_data=False,
                       input_names=['x'], output_names=['y'], verbose=False)
-    if full != path:
+    if int8:
         quantize_onnx(full, path, inputs, metadata['shape'][0])
     file = onnx.load(path)
     file.metadata_props.add(key=METADATA, value=json.dumps(metadata))

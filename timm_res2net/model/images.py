@@ -7,24 +7,39 @@ What a file holds and how it is read:
 * transparency, of a palette too: over white
 * animations, bursts and pages: the first
 * CMYK, palettes, bilevel: as Pillow converts them
-* more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels (179 millions): refused, as what unpacks into all memory
+* more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels (179 millions), or more than a hundred times as long as wide:
+  refused, as what unpacks into all memory, or is resized into it
+* EPS: refused, since Pillow would run it as a program
 """
-import io
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, BinaryIO, Iterable, Iterator, List, Optional, Tuple, Union, cast
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from .together import Together
+
 Source = Union[str, Path, BinaryIO, Image.Image, np.ndarray]
 SUFFIXES = {
     '.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.avif', '.jp2'}
+_LONGEST = 100  # long side to short side; resized by the short one a picture takes memory by their ratio
 SHOWN = ('rocket', 'coffee', 'stereo_motorcycle', 'astronaut', 'camera')  # of scikit-image
 
 
 class ImageError(ValueError):
     """A picture that cannot be read; the message names it."""
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of large files, odd EXIF and odd palettes, all of which are read
+        yield
+
+
+_quiet = Together(_silence)
 
 
 def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
@@ -36,17 +51,22 @@ def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
         mode: PIL's mode of the result, 'RGB' or 'L'.
 
     Raises:
-        ImageError: It cannot be read whole, or it is enormous.
+        ImageError: It cannot be read whole, or is enormous; see the top of this file.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of large files, odd EXIF and odd palettes, all of which are read
-            if isinstance(source, (str, Path, io.BufferedIOBase)):
-                with Image.open(source) as image:
+        with _quiet:
+            if isinstance(source, (str, Path)) or hasattr(source, 'read'):
+                with Image.open(cast(Any, source), formats=_formats()) as image:
                     return _plain(image, mode)
             return _plain(source if isinstance(source, Image.Image) else _from_array(source), mode)
     except Exception as error:  # Pillow's readers raise anything on damaged files
         raise ImageError(f'{_name(source)} cannot be read: {_reason(error)}') from error
+
+
+def _formats() -> List[str]:
+    """Pillow's, those of plugins too."""
+    Image.init()
+    return [name for name in Image.ID if name != 'EPS']
 
 
 def _name(source: Source) -> str:
@@ -59,13 +79,16 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f'{str(error).partition(", could")[0]}: make it smaller first'
     if isinstance(error, Image.UnidentifiedImageError):
-        return 'it is no image, or of a kind that Pillow does not know'
+        return 'it is no image, or of a kind that is not read'
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
+    if max(image.size) > _LONGEST * min(image.size):
+        raise ValueError(
+            f'it is {image.width} x {image.height}, more than {_LONGEST} times as long as wide: crop it first')
     image.load()
     sixteen = image.mode.startswith('I;16') or image.mode == 'I' and image.format in ('PNG', 'PPM')
     try:
@@ -89,12 +112,12 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 def _from_array(array: Any) -> Image.Image:
     array = np.asarray(array)
-    if array.dtype != np.uint8:
-        array = _to_bytes(array)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not array.size or array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (2, 3, 4)):
         raise ValueError(f'an array of shape {array.shape} is no picture, (H, W) or (H, W, C) with C of 1 to 4 is')
+    if array.dtype != np.uint8:
+        array = _to_bytes(array)
     return Image.fromarray(array)
 
 
@@ -104,12 +127,15 @@ def _to_bytes(values: np.ndarray, whole: Optional[float] = None) -> np.ndarray:
         whole = 1
     elif values.dtype == np.uint16:
         whole = 65535
-    numbers = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
-    top = numbers.max(initial=0)
     if whole is None:
         floating = values.dtype.kind == 'f'
+        top = float(values.max(initial=0, where=np.isfinite(values)))
         whole = next((w for w in (1, 255, 65535) if top <= w and (floating or w > 1)), top)
-    return np.round(numbers.clip(0, whole) * (255 / whole)).astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    for row, target in zip(values, scaled, strict=True):  # one at a time, for memory
+        numbers = np.nan_to_num(row.astype(np.float64), posinf=0, neginf=0)
+        target[:] = np.round(numbers.clip(0, whole) * (255 / whole))
+    return scaled
 
 
 def find_images(folder: Path, count: Optional[int] = None) -> List[Path]:
