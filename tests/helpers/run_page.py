@@ -61,8 +61,8 @@ def fitted(command):
         if 'train.py' in command:
             command += ' --aug-repeats 0'  # timm repeats augmentations between several processes only
             command += ' --epochs 2' if '--resume' in command else ' --epochs 1 --warmup-epochs 0'
-            if '--output' not in command:  # the page resumes the paper's
-                command += f' --output output --experiment {"NAME" if "--config paper" in command else "OTHER"}'
+            if '--output' not in command:
+                command += ' --output output --experiment OTHER'
     return command
 
 

@@ -24,7 +24,8 @@ INTRODUCTION = (
     f'# {TITLE}\nA Res2Net block splits its channels into groups and convolves each together with the one before, so '
     'that one block sees small and large windows at once. Give it a photo: what it answers, where it looks, and what '
     'each group of each block sees.')
-KEPT = {True: 'It does not leave this machine, and is not kept.', False: 'It is not kept.'}  # by `free`
+FORGOTTEN = 'forgotten at the latest an hour after this page is closed'  # as gradio does
+KEPT = {True: f'It does not leave this machine, and is {FORGOTTEN}.', False: f'It is {FORGOTTEN}.'}  # by `free`
 
 CHOOSE = """element.addEventListener('click', event => {
     const button = event.target.closest('button');

@@ -44,7 +44,8 @@ Give it a photo: what the network answers, where it looks, and what each group o
 {shown}
 
 To run it elsewhere: `pip install -r requirements.txt && python app.py`. `timm_res2net` is the package timm-res2net
-{version}, the code of this page included (`timm_res2net/demo`). What is uploaded is not kept.
+{version}, the code of this page included (`timm_res2net/demo`). What is
+uploaded is forgotten at the latest an hour after the page is closed.
 '''
 
 
