@@ -181,10 +181,8 @@ class Training:
             **self.values, 'model': self.run.model or self.values['model'], 'model_kwargs': self.run.arguments,
             'seed': self.run.seed, 'device': 'cuda', 'amp': True, 'amp_dtype': 'bfloat16'}))
         averaged = {} if self.averaged is None else {'state_dict_ema': self.averaged.state_dict()}
-        torch.save({
-            'epoch': self.recipe.epochs - 1, 'arch': self.run.model or self.values['model'],
-            'state_dict': self.model.state_dict(), **averaged,
-        }, folder / 'last.pth.tar')
+        told = {'epoch': self.recipe.epochs - 1, 'arch': self.run.model or self.values['model']}
+        torch.save({**told, 'state_dict': self.model.state_dict(), **averaged}, folder / 'last.pth.tar')
 
 
 def average(averaged: torch.nn.Module, model: torch.nn.Module, pull: torch.Tensor) -> None:
@@ -207,8 +205,7 @@ def together(trainings: Sequence[Training], work: Callable[[Training], None]) ->
 
 
 def train_all(
-        runs: Mapping[str, Run], train: Data, test: Data, epochs: Optional[int], folder: Path, command: str,
-) -> None:
+        runs: Mapping[str, Run], train: Data, test: Data, epochs: Optional[int], folder: Path, command: str) -> None:
     """Train every run at once; runs.json grows with each that ends. Raises a RuntimeError if one did not."""
     results: Dict[str, Any] = {}
     torch.backends.cudnn.benchmark = True
@@ -231,8 +228,7 @@ def train_all(
 
 def probe(runs: Mapping[str, Run], train: Data, epochs: Optional[int], steps: int) -> None:
     """Print what a step and the whole would take."""
-    shortest = min(Recipe(run.recipe, len(train.images), epochs).steps for run in runs.values())
-    if steps > shortest:
+    if steps > (shortest := min(Recipe(run.recipe, len(train.images), epochs).steps for run in runs.values())):
         raise ValueError(f'--probe {steps} is more than the {shortest} steps of the shortest run')
     torch.backends.cudnn.benchmark = True
     start = time.perf_counter()
