@@ -68,7 +68,7 @@ def last_commit(file: Path) -> str:
     return subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def main() -> int:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', type=Path, metavar='RUN')
     parser.add_argument('name', metavar='NAME.TAG')
@@ -76,10 +76,16 @@ def main() -> int:
     parser.add_argument('--recipe', type=Path, default=ROOT / 'timm_res2net/docs/recipes/cifar100_res2net23.yaml')
     parser.add_argument('--log', type=Path, help='what train.py printed; not for a run of train_on_gpu.py')
     parser.add_argument('--command', help='that trained')
+    parser.add_argument('--before', type=int, default=0, metavar='EPOCHS', help='that its first weights had been trained')
     parser.add_argument('--note', help='what recipe and command do not say of the training')
     args = parser.parse_args()
     if (args.log is None) != (args.command is None):
         parser.error('--log and --command go together')
+    return args
+
+
+def main() -> int:
+    args = arguments()
     trained = None if args.log is None else {'command': args.command, **time_of(args.log.read_text())}
     run = yaml.safe_load((args.run / 'args.yaml').read_text())
     recipe = yaml.safe_load(args.recipe.read_text())
@@ -114,7 +120,7 @@ def main() -> int:
         'calibration_error': result['calibration_error'],
         'averaged': averaged,
         'top1_of_the_other': measured[not averaged][1]['top1'],
-        'epochs': epochs,
+        'epochs': args.before + epochs,
         'recipe': str(args.recipe.resolve().relative_to(ROOT)),
         'recipe_commit': last_commit(args.recipe),
         'seed': run['seed'],
