@@ -76,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--recipe', type=Path, default=ROOT / 'timm_res2net/docs/recipes/cifar100_res2net23.yaml')
     parser.add_argument('--log', type=Path, help='what train.py printed; not for a run of train_on_gpu.py')
     parser.add_argument('--command', help='that trained')
-    parser.add_argument('--before', type=int, default=0, metavar='EPOCHS', help='that its first weights had been trained')
+    parser.add_argument('--before', type=int, default=0, metavar='EPOCHS', help='of a training that it began with')
     parser.add_argument('--note', help='what recipe and command do not say of the training')
     args = parser.parse_args()
     if (args.log is None) != (args.command is None):
