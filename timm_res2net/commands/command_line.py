@@ -108,7 +108,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         return _say(error, module, parser, error.code)
     except BrokenPipeError:
         raise
-    except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:  # timm's, the Hub's, a file's
+    except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:  # of timm, the Hub
         return _say(error, module, parser, 2)
 
 
