@@ -299,6 +299,16 @@ def test_several_close_at_once_and_once_interrupted():
         pool(1)
 
 
+def test_after_a_process_died_the_others_are_closed(two, exported):
+    with pytest.raises(RuntimeError, match='died with code -9; call again'), deploy.load(
+            exported('torch').path, workers=2) as served:
+        pids = [member.process.pid for member in served.run.members]
+        served.run.members[1].process.send_signal(signal.SIGSTOP)
+        threading.Timer(0.5, served.run.members[1].process.kill).start()
+        served(inputs(1)[0])
+    assert not any(map(alive, pids))
+
+
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
 def test_a_forked_process_does_not_keep_a_closed_one_alive(exported):
     served = deploy.load(exported('torch').path, workers=1)

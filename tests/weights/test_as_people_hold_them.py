@@ -20,7 +20,7 @@ import torch
 from random_state import NAME, state_of
 
 from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
-from timm_res2net.weights.timm_equivalent import randomize
+from timm_res2net.weights.comparing import randomize
 
 
 def same(model, state):

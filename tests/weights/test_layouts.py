@@ -10,8 +10,8 @@ from literal_networks import Foreign, OfficialDla
 import timm_res2net  # noqa: F401
 from timm_res2net import CheckpointError, Res2NetDla, load_checkpoint
 from timm_res2net.weights.checkpoint import Checkpoint
+from timm_res2net.weights.comparing import randomize
 from timm_res2net.weights.layouts import rename
-from timm_res2net.weights.timm_equivalent import randomize
 
 DEEP = dict(stem='deep', stem_width=16, avg_down=True)
 PADDLE = ('paddle', 'paddledetection')

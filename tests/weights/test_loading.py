@@ -14,6 +14,7 @@ from training_checkpoint import trained
 import timm_res2net  # noqa: F401
 from timm_res2net.weights.building import checkpoint_filter_fn
 from timm_res2net.weights.loading import CheckpointError, inspect_checkpoint, load_checkpoint
+from timm_res2net.weights.saving import save_folder
 
 NAME = 'test_res2net_custom'
 DEEP = dict(stem='deep', stem_width=8, avg_down=True)
@@ -168,6 +169,13 @@ class TestTrainingCheckpoints:
         config = timm.data.resolve_model_data_config(loaded)
         assert config['input_size'] == (1, 48, 48) and config['crop_pct'] == 0.5 and config['mean'] == (0.4,)
         assert config['std'] == pytest.approx((0.3,)) and config['interpolation'] == 'bilinear'
+        base = save_folder(timm.create_model(NAME), tmp_path / 'base')
+        written = json.loads((base / 'config.json').read_text())
+        written['pretrained_cfg'].update(test_input_size=[3, 288, 288], pool_size=[9, 9])
+        (base / 'config.json').write_text(json.dumps(written))
+        for size, test in ((None, (3, 288, 288)), (48, None)):  # where it goes on from there
+            onwards = trained(tmp_path / f'{size}', timm.create_model(NAME), f'local-dir:{base}', img_size=size)
+            assert load_checkpoint(onwards).pretrained_cfg.get('test_input_size') == test
         given = timm.create_model(NAME, in_chans=1)
         before = timm.data.resolve_model_data_config(given)
         assert timm.data.resolve_model_data_config(load_checkpoint(path, given)) == before

@@ -9,8 +9,8 @@ from training_checkpoint import trained
 import timm_res2net
 from timm_res2net import CheckpointError, inspect_checkpoint, load_checkpoint
 from timm_res2net.model.variants import VARIANTS
+from timm_res2net.weights.comparing import randomize
 from timm_res2net.weights.matching import complete, with_arguments
-from timm_res2net.weights.timm_equivalent import randomize
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(16, 24, 32, 40), num_classes=3)
 FAMILY = timm.list_models(module='resnet') + timm.list_models(module='res2net')
@@ -176,6 +176,8 @@ def test_undilated_is_whatever_the_network_is_by_itself(name, arguments, stride,
     ('resnet26', dict(stem_type='deep')),
     ('resnet26', dict(aa_layer='blur', replace_stem_pool=True)),
     ('res2net50_26w_4s', dict(act_layer='silu', output_stride=16)),
+    ('dla60_res2net', dict(shortcut_root=True)),
+    ('dla60_res2net', dict(output_stride=32, cardinality=1, base_width=28)),
 ])
 def test_arguments_of_timms_networks_mean_what_timm_makes_of_them(name, arguments, tmp_path):
     model = randomize(timm.create_model(name, num_classes=3, **arguments))
@@ -200,3 +202,20 @@ def test_a_network_of_timms_is_no_place_for_weights_of_another(ours, arguments, 
     with pytest.raises(CheckpointError, match=f'its weights are of .*{ours}.* this ResNet computes something else'):
         load_checkpoint(wrong, model)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('arguments', [{}, dict(output_stride=16), dict(num_classes=0, global_pool='max')])
+def test_a_network_of_timms_may_be_used_as_one_of_ours(arguments, dtype, tmp_path):
+    """Dilated, without classifier and pool, in any precision."""
+    classes = arguments.get('num_classes', 3)
+    model = randomize(timm.create_model('res2net50_26w_4s_custom', num_classes=classes))
+    folder = timm_res2net.save_folder(model, tmp_path / 'folder')
+    theirs, ours = (timm.create_model(name, **{'num_classes': 3, **arguments}).to(dtype)
+                    for name in ('res2net50_26w_4s', 'res2net50_26w_4s_custom'))
+    state = torch.random.get_rng_state()
+    for model in (theirs, ours):
+        load_checkpoint(folder, model)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(v, ours.state_dict()[k]) for k, v in theirs.state_dict().items())
+    assert {p.dtype for p in theirs.parameters()} == {dtype}

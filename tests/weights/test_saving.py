@@ -3,6 +3,7 @@ import copy
 import json
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from timm_res2net import load_checkpoint, save_as, save_as_timm, save_folder, ti
 from timm_res2net.deploy import export
 from timm_res2net.deploy.preprocessing import data_config
 from timm_res2net.weights.checkpoint import Checkpoint
+from timm_res2net.weights.comparing import randomize
 from timm_res2net.weights.layouts import rename
-from timm_res2net.weights.timm_equivalent import randomize
 
 TINY = dict(layers=(1, 1, 1, 1), channels=(12, 16, 20, 24), base_width=32)
 # timm < 1.0.23 reads the safetensors of a local folder by torch.load, which fails; our variants read them themselves
@@ -252,3 +253,27 @@ def test_frozen_norms(tmp_path):
     for layout in ('official', 'timm', 'mmpretrain'):
         saved = save_as(frozen, tmp_path / f'{layout}.pth', layout)
         assert equal(load_checkpoint(saved).state_dict(), plain.state_dict())
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_whatever_the_process_is_set_to(dtype, tmp_path):
+    """What is written is compared with a network built anew, and nobody notices."""
+    model, calls = randomize(timm.create_model('test_res2net_custom')).train(), []
+    lock = threading.Lock()  # cannot be copied
+    model.register_forward_hook(lambda *_: calls.append(lock))
+    state = torch.random.get_rng_state()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device('meta'):
+            folder = save_folder(model, tmp_path / 'out')
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert equal(load_file(folder / 'model.safetensors'), model.state_dict())
+    assert model.training and not calls and torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_model_that_cannot_be_copied_is_saved(tmp_path):
+    model = timm.create_model('test_res2net_custom')
+    model.kept = model(torch.randn(2, 3, 64, 64))  # a map with its graph
+    assert equal(load_file(save_folder(model, tmp_path / 'out') / 'model.safetensors'), model.state_dict())

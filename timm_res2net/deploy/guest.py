@@ -6,12 +6,11 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from typing import Any, ContextManager, Iterator, List, TextIO, cast
 
 import torch
 
-from ..model.together import Together
+from ..model.together import Together, unwarned
 
 _LOGGERS = (  # that speak of the insides of exporters, of which a user can change nothing
     'torch.utils.cpp_extension', 'torch.utils._pytree', 'torch._inductor.package.package', 'torch.export',
@@ -61,8 +60,7 @@ def _silence() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
+        with unwarned:
             yield
     finally:
         for logger, level in loggers.items():

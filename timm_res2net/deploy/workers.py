@@ -55,7 +55,12 @@ class Pool:
                         break
                     if hasattr(member, 'close'):
                         member.close()
-            finally:  # interrupted, too: nobody is to wait for what does not come back
+            except BaseException:  # interrupted
+                for member in self.members:
+                    if hasattr(member, 'stop'):
+                        member.stop()
+                raise
+            finally:  # nobody is to wait for what does not come back
                 self.free.put(None)
 
 
@@ -138,8 +143,9 @@ class Worker:
         return code
 
     def close(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # it has died, or been stopped
             send(self.process.stdin, done='')  # a process forked from this one may keep the pipe open
+        with suppress(OSError):
             self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()

@@ -9,37 +9,26 @@ What a file holds and how it is read:
 * CMYK, palettes, bilevel: as Pillow converts them
 * more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels (179 millions), or more than a hundred times as long as wide:
   refused, as what unpacks into all memory, or is resized into it
-* EPS: refused, since Pillow would run it as a program
+* EPS, and IPTC, which may hold one: refused, since Pillow would run it as a program
 """
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Iterable, Iterator, List, Optional, Tuple, Union, cast
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from .together import Together
+from .together import unwarned
 
 Source = Union[str, Path, BinaryIO, Image.Image, np.ndarray]
 SUFFIXES = {
     '.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.avif', '.jp2'}
+_PROGRAMS = ('EPS', 'IPTC')  # Ghostscript is to run the one, and what the other holds may be the one
 _LONGEST = 100  # long side to short side; resized by the short one a picture takes memory by their ratio
 SHOWN = ('rocket', 'coffee', 'stereo_motorcycle', 'astronaut', 'camera')  # of scikit-image
 
 
 class ImageError(ValueError):
     """A picture that cannot be read; the message names it."""
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of large files, odd EXIF and odd palettes, all of which are read
-        yield
-
-
-_quiet = Together(_silence)
 
 
 def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
@@ -54,7 +43,7 @@ def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
         ImageError: It cannot be read whole, or is enormous; see the top of this file.
     """
     try:
-        with _quiet:
+        with unwarned:  # of large files, odd EXIF and odd palettes, all of which are read
             if isinstance(source, (str, Path)) or hasattr(source, 'read'):
                 with Image.open(cast(Any, source), formats=_formats()) as image:
                     return _plain(image, mode)
@@ -66,7 +55,7 @@ def read_image(source: Source, mode: str = 'RGB') -> Image.Image:
 def _formats() -> List[str]:
     """Pillow's, those of plugins too."""
     Image.init()
-    return [name for name in Image.ID if name != 'EPS']
+    return [name for name in Image.ID if name not in _PROGRAMS]
 
 
 def _name(source: Source) -> str:
@@ -86,10 +75,11 @@ def _reason(error: Exception) -> str:
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
-    if max(image.size) > _LONGEST * min(image.size):
-        raise ValueError(
-            f'it is {image.width} x {image.height}, more than {_LONGEST} times as long as wide: crop it first')
+    if image.format in _PROGRAMS:
+        raise ValueError(f'{image.format} is not read: save it as PNG first')
+    _check_shape(image)
     image.load()
+    _check_shape(image)  # an icon has that of the picture in it now
     sixteen = image.mode.startswith('I;16') or image.mode == 'I' and image.format in ('PNG', 'PPM')
     try:
         image = ImageOps.exif_transpose(image)
@@ -108,6 +98,12 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
     elif image.mode not in ('L', 'RGB'):
         image = image.convert('RGB')
     return image.convert(mode)
+
+
+def _check_shape(image: Image.Image) -> None:
+    if max(image.size) > _LONGEST * min(image.size):
+        raise ValueError(
+            f'it is {image.width} x {image.height}, more than {_LONGEST} times as long as wide: crop it first')
 
 
 def _from_array(array: Any) -> Image.Image:

@@ -1,7 +1,8 @@
 """Changes to the whole process that several threads want at once."""
 import threading
-from contextlib import ExitStack
-from typing import Callable, ContextManager
+import warnings
+from contextlib import ExitStack, contextmanager
+from typing import Callable, ContextManager, Iterator
 
 
 class Together:
@@ -22,3 +23,13 @@ class Together:
             self.inside -= 1
             if not self.inside:
                 self.made.close()
+
+
+@contextmanager
+def _ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+unwarned = Together(_ignored)  # the one for all: two would put back each other's filters

@@ -11,7 +11,7 @@ from ..model.data_cfg import OF_THE_WEIGHTS
 from ..model.fold import ConvNormAct, check_weights, in_sequence
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM
-from ..weights.timm_equivalent import same_outputs
+from ..weights.comparing import same_outputs, undisturbed
 from ..weights.writing import difference
 
 
@@ -104,6 +104,7 @@ class OfficialNetwork(Res2Net):
         self.default_cfg = self.pretrained_cfg
         self.model_args = arguments
 
+    @undisturbed()
     def as_variant(self) -> Network:
         """The same network with the same weights as `timm.create_model` builds it: this is what is saved and pushed.
 

@@ -1,5 +1,4 @@
 """Weights against the model that is to have them: all of it is checked before any of it is copied."""
-import copy
 from typing import Any, Dict, List
 
 import timm
@@ -9,9 +8,10 @@ from ..model.fold import check_weights
 from ..model.networks import Network
 from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
+from .comparing import copied, undisturbed
 from .matching import match
-from .own_word import contradictions, told
-from .timm_equivalent import same_network
+from .own_word import contradictions, dilates, told
+from .timm_equivalent import pool_name, same_network, untold
 from .words import creation, keywords, listed
 
 State = Dict[str, torch.Tensor]
@@ -43,7 +43,7 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
         raise CheckpointError(
             f'{checkpoint.layout or "these"} weights do not fit {type(model).__name__}, nothing was loaded. '
             f'{"; ".join(faults)}.')
-    if not isinstance(model, Network):
+    if isinstance(model, (timm.models.ResNet, timm.models.DLA)) and not isinstance(model, Network):
         _check_foreign(checkpoint, model)
 
 
@@ -120,15 +120,25 @@ def _check_form(checkpoint: Checkpoint, model: Any) -> None:
         f'the first block of each stage computes something else there{trap}. Use {right}.')
 
 
+@undisturbed()
 def _check_foreign(checkpoint: Checkpoint, model: Any) -> None:
-    """A model of timm's that computes something else than the file says or its project's networks do."""
+    """A model of timm's that computes something else than the file says or its project's networks do.
+
+    As with ours, weights may be used dilated, and without a classifier the pool is nobody's.
+    """
     found = read_architecture(checkpoint.shapes, checkpoint.implies)
     said = told(checkpoint, found) if checkpoint.architecture else None
     if said is None and not checkpoint.implies:
         return
     name, arguments = said or match(found)
-    head = {'num_classes': model.num_classes, 'in_chans': model.in_chans}
-    if not same_network(timm.create_model(name, **{**arguments, **head}), copy.deepcopy(model)):
+    own = {'num_classes': model.num_classes, 'in_chans': model.in_chans}
+    if not model.num_classes:
+        own['global_pool'] = pool_name(model)
+    if isinstance(model, timm.models.ResNet):
+        settings = untold(model)
+        own.update(settings if said is None else {} if dilates(name, arguments) else {
+            'output_stride': settings['output_stride']})
+    if not same_network(timm.create_model(name, **{**arguments, **own}), copied(model)):
         raise CheckpointError(
             f'its weights are of {creation(name, arguments)}, and this {type(model).__name__} computes something else: '
             'use that, or load_checkpoint without a model.')

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import timm
 
 from ..model.cifar import Res2NetCifar
+from ..model.dla import Res2NetDla
 from ..model.layers import FACTORIES, resolve_layer
 from ..model.variants import VARIANTS, variant_of
 from .architecture import Architecture
@@ -33,7 +34,8 @@ def told(checkpoint: Checkpoint, found: Architecture) -> Optional[Tuple[str, Dic
     variant = variant_of(name)
     base = name.partition('.')[0]
     computing = [k for k in given if k not in (*RUNTIME, *HEAD, *_TRAINING)]
-    if variant and (base in VARIANTS or not computing):  # timm's blocks drop some of their arguments
+    same = base in VARIANTS or bool(variant) and issubclass(VARIANTS[variant].cls, Res2NetDla)
+    if variant and (same or not computing):  # blocks of timm's Res2Net drop some of their arguments
         unknown = [k for k in given if k not in complete(VARIANTS[variant].cls, {}) and k not in (*RUNTIME, 'depth')]
         if not unknown:
             return variant, _as_told(found, variant, given)
@@ -110,20 +112,26 @@ def contradictions(name: str, arguments: Mapping[str, Any], model: Any, with_hea
     cls = VARIANTS[name].cls
     if not isinstance(model, cls):
         return []  # names and shapes tell
-    full = with_arguments(name, arguments)
-    theirs, plain = complete(cls, full), complete(cls, {k: v for k, v in full.items() if k != 'output_stride'})
+    theirs = complete(cls, with_arguments(name, arguments))
     ours = {f.name: getattr(model.arguments, f.name) for f in dataclasses.fields(model.arguments)}
     told_by_weights = {*in_weights(cls), 'base_width'} - {'first_block', 'norm_layer'}
     ignored = {*told_by_weights, *HEAD[:2], *_TRAINING}
     if not with_head:
         ignored.add('global_pool')
-    if theirs['output_stride'] == plain['output_stride']:
+    if not dilates(name, arguments):
         ignored |= {'output_stride', 'exact_dilation'}
     if theirs['scale'] == 1:
         ignored.add('first_block')
     return [
         f'{k}={theirs[k]!r} it says, {k}={ours[k]!r} has the model' for k in theirs
         if k not in ignored and _same(k, theirs[k]) != _same(k, ours[k])]
+
+
+def dilates(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether a variant with these arguments has dilation in place of strides."""
+    cls, full = VARIANTS[name].cls, with_arguments(name, arguments)
+    plain = complete(cls, {k: v for k, v in full.items() if k != 'output_stride'})
+    return complete(cls, full)['output_stride'] != plain['output_stride']
 
 
 def _same(name: str, value: Any) -> Any:

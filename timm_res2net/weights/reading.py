@@ -212,10 +212,11 @@ def _described(
 
 def _preprocessing(args: Dict[str, Any]) -> Dict[str, Any]:
     """What train.py was told to show the network, as a cfg has it; the channels are for the network to say."""
-    told = {k: args[k] for k in ('input_size', 'mean', 'std', 'interpolation', 'crop_pct', 'crop_mode') if args.get(k)}
-    if 'input_size' not in told and args.get('img_size'):
-        told['input_size'] = (3, args['img_size'], args['img_size'])
-    return read_config({'pretrained_cfg': told})
+    told = {k: args.get(k) for k in ('input_size', 'mean', 'std', 'interpolation', 'crop_pct', 'crop_mode')}
+    if told['input_size'] is None:
+        told['input_size'] = (3, args.get('img_size'), args.get('img_size'))
+    read = {k: v for k, v in read_config({'pretrained_cfg': told}).items() if v}
+    return {**read, 'test_input_size': None, 'pool_size': None} if 'input_size' in read else read
 
 
 def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optional[str] = None) -> Checkpoint:

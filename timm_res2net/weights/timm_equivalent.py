@@ -4,7 +4,6 @@
     timm_architecture(model)           'res2net50_26w_4s', or None if timm has no such network
     from_timm('resnetaa50', {}, ...)   variant and arguments of ours that are timm's network
 """
-import copy
 import dataclasses
 from typing import Any, Dict, Mapping, Optional, Tuple, cast
 
@@ -18,6 +17,7 @@ from ..model.variants import VARIANTS
 from ..model.wrappers import unwrapped
 from .architecture import Architecture, read_architecture
 from .checkpoint import Checkpoint, CheckpointError
+from .comparing import agree, copied, randomize, undisturbed
 from .layouts import rename, resnet, with_counters
 from .matching import complete, match
 from .words import network
@@ -61,52 +61,19 @@ def _shapes(state: Dict[str, torch.Tensor]) -> Dict[str, tuple]:
 
 
 @torch.no_grad()
-def randomize(model: nn.Module) -> nn.Module:
-    """Weights under which every difference shows, and eval mode: no norm is zero, nothing is negligible."""
-    generator = torch.Generator().manual_seed(0)
-    for name, value in model.state_dict().items():
-        if value.ndim > 1:
-            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
-        elif value.is_floating_point():
-            value.uniform_(0.5, 1, generator=generator)
-            if name.endswith(('bias', 'running_mean')):
-                value.sub_(0.75)
-    return model.eval()
-
-
-@torch.no_grad()
 def same_network(model: Any, other: Any) -> bool:
     """Compare outputs under random weights, which tell what shapes do not: strides, pools, activations, epsilons.
 
     Weights of our own making, since those of the model may hide a difference (a zeroed last norm hides its block).
     """
-    model = randomize(copy.deepcopy(model).float().cpu())
+    model = randomize(copied(model))
     other.eval().load_state_dict(to_timm(model))
     x = torch.randn(1, model.in_chans, 64, 64, generator=torch.Generator().manual_seed(0))
     y = model.forward_features(x)
     return agree(other.forward_features(x), y, 1e-4) and agree(other.forward_head(y), model.forward_head(y), 1e-4)
 
 
-@torch.no_grad()
-def same_outputs(model: nn.Module, other: nn.Module) -> bool:
-    """Whether a model computes what one on the CPU does that has the same weights."""
-    model = copy.deepcopy(model).cpu().float().to(memory_format=torch.contiguous_format).eval()
-    x = torch.randn(1, cast(Any, other).in_chans, 64, 64, generator=torch.Generator().manual_seed(0))
-    expected = other.eval()(x)
-    if not expected.isfinite().all():  # of weights that have diverged
-        return True
-    try:
-        y = model(x)
-    except RuntimeError:  # another pool may want a larger image
-        return False
-    return isinstance(y, torch.Tensor) and agree(y, expected, 1e-5)
-
-
-def agree(y: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
-    """Whether outputs are those expected, to a tolerance relative to the largest of them."""
-    return y.shape == expected.shape and bool((y - expected).abs().max() <= tolerance * expected.abs().max())
-
-
+@undisturbed()
 def timm_architecture(model: nn.Module) -> Optional[str]:
     """Return the name under which timm itself has this very network, None if it has not.
 
@@ -122,21 +89,22 @@ def timm_architecture(model: nn.Module) -> Optional[str]:
     return None
 
 
-def _pool(model: Any) -> str:
+def pool_name(model: Any) -> str:
     pool = getattr(model.global_pool, 'pool_type', 'avg')
     return pool if isinstance(pool, str) else 'avg'
 
 
 def _create_timm(name: str, model: Any, **kwargs) -> Optional[nn.Module]:
     arguments = dict(num_classes=model.num_classes, in_chans=model.in_chans)
-    if _pool(model) != 'avg':
-        arguments['global_pool'] = _pool(model)
+    if pool_name(model) != 'avg':
+        arguments['global_pool'] = pool_name(model)
     try:
         return timm.create_model(name, **arguments, **kwargs)
     except (TypeError, ValueError):  # an architecture with other arguments than ResNet's
         return None
 
 
+@undisturbed()
 def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> Tuple[str, Dict[str, Any]]:
     """Variant and arguments of ours that compute what a network of timm's computes.
 
@@ -168,7 +136,7 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
         raise CheckpointError(f'it says it is {shown}, which timm cannot build: {error}') from error
     if not isinstance(theirs, timm.models.ResNet):
         raise refused
-    told = _told(theirs, 'norm_layer' in found.arguments)
+    told = untold(theirs, 'norm_layer' in found.arguments)
     if arguments.get('aa_layer') and arguments.get('replace_stem_pool') and not told['aa_layer']:
         raise refused  # blocks of timm's Res2Net drop it, its stem does not
     try:
@@ -185,13 +153,13 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
     return variant, ours
 
 
-def _told(theirs: Any, has_other_norm: bool) -> Dict[str, Any]:
+def untold(theirs: Any, has_other_norm: bool = False) -> Dict[str, Any]:
     """Arguments of a ResNet of timm's that no weight tells."""
     aa = getattr(theirs.layer2[0], 'aa', None)
     told = dict(
         act_layer=layer_name('act_layer', type(theirs.act1)),
         aa_layer=None if aa is None or isinstance(aa, nn.Identity) else layer_name('aa_layer', type(aa)),
-        global_pool=_pool(theirs) if isinstance(theirs.global_pool, nn.Module) else 'avg',
+        global_pool=pool_name(theirs) if isinstance(theirs.global_pool, nn.Module) else 'avg',
         output_stride=theirs.feature_info[-1]['reduction'],
     )
     return {**told, 'norm_layer': layer_name('norm_layer', type(theirs.bn1))} if has_other_norm else told

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..model.fold import check_weights
+from .comparing import same_outputs, undisturbed
 from .layouts import with_counters
-from .timm_equivalent import same_outputs
 
 
 def portable(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
@@ -33,6 +33,7 @@ def difference(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str:
     return name and f'{name}: {here.get(name, "missing")}, built as {there.get(name, "missing")}'
 
 
+@undisturbed()
 def check_unchanged(model: Any, build: Callable[[], Any]) -> None:
     """Refuse a model whose layers were changed (folded, pruned, replaced): its arguments make another one.
 

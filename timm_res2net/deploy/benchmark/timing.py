@@ -54,7 +54,9 @@ def answers_a_second(
             path()
             count += 1
         speeds.append(count / (time.perf_counter() - begin))
-    list(pool.map(call, callers))
+    errors = [done.exception() for done in [pool.submit(call, path) for path in callers]]
+    for error in sorted(filter(None, errors), key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+        raise error
     return sum(speeds)
 
 
