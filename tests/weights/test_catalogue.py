@@ -17,7 +17,7 @@ from timm_res2net.insight import class_activation_maps, heat_inside
 from timm_res2net.weights.catalogue import CATALOGUE, SHIPPED, find_weights, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {'seres2net23_16w_8s_cifar_custom.cifar100': 75, 'res2net23_32w_4s_cifar_custom.cifar100': 74}  # README's
+NAMES = {'seres2net23_16w_8s_cifar_custom.cifar100': 76, 'res2net23_32w_4s_cifar_custom.cifar100': 74}  # README's
 CIFAR100_CLASSES = CATALOGUE[next(iter(NAMES))].label_names
 
 
