@@ -385,7 +385,7 @@ def test_the_service_of_the_page(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', Image.MAX_IMAGE_PIXELS)  # which the page sets
     page = Path(timm_res2net.__file__).parent / 'docs/deployment.md'
     (service,) = [text for language, text, _ in blocks(page) if 'ThreadingHTTPServer((' in text]
-    namespace = {'deploy': deploy}
+    namespace = {'deploy': deploy, 'torch': torch, 'model': model}
     exec(service, namespace)
     server, one = namespace['server'], deploy.load('model.pt2')
 
