@@ -14,10 +14,10 @@ import re
 import statistics
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict
 
-import safetensors.torch
 import timm
 import torch
 import yaml
@@ -26,6 +26,7 @@ import timm_res2net
 from timm_res2net.commands.evaluate import evaluate
 from timm_res2net.deploy.benchmark.machine import processor
 from timm_res2net.weights.catalogue import SHIPPED
+from timm_res2net.weights.writing import portable, write_file, write_safetensors
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / 'scripts/results/shipped_runs.json'
@@ -108,7 +109,7 @@ def main() -> int:
 
     SHIPPED.mkdir(exist_ok=True)
     file = SHIPPED / f'{args.name}.safetensors'
-    safetensors.torch.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, file, {'format': 'pt'})
+    write_file(file, partial(write_safetensors, portable(model.state_dict())))
     facts = {
         'file': file.name,
         'bytes': file.stat().st_size,

@@ -233,6 +233,7 @@ def test_a_pipe_is_not_shared_with_a_forked_process(exported):
             try:
                 served(inputs(1)[0])
             except RuntimeError as error:
+                served.close()  # its own ends of the pipes alone
                 os._exit(7 if 'before a fork' in str(error) else 1)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

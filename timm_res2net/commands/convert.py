@@ -81,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
 
 def load(args: argparse.Namespace) -> Tuple[Any, str]:
     """The model with its class names, and what was found in words."""
-    from ..model import data_cfg
     from ..weights.loading import load_read
     from ..weights.reading import read_checkpoint
     from .models import load_model, name_classes, read_class_names
@@ -97,8 +96,8 @@ def load(args: argparse.Namespace) -> Tuple[Any, str]:
         checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema, entry=args.entry)
         model = load_read(checkpoint, variant=args.variant, prefix=args.prefix)
         found = str(model.checkpoint_info)
-        if names is None and data_cfg.class_names(model) is None:
-            names = names_of_training(checkpoint.training, model.num_classes)
+        if names is None:
+            names = names_of_training(checkpoint.training, model)
     name_classes(model, names)
     return model, found
 

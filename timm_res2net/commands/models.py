@@ -82,8 +82,8 @@ def _load_file(path: Path, names: Optional[List[str]], kwargs: Any) -> Any:
             raise
         said = re.sub(r'\b(prefix|entry)=', r'--\1 ', str(error))
         raise Refusal(f'{said} `timm-res2net convert {path} FOLDER` takes it, and this takes the folder') from error
-    if names is None and model.num_classes and data_cfg.class_names(model) is None:
-        name_classes(model, names_of_training(checkpoint.training, model.num_classes))
+    if names is None:
+        name_classes(model, names_of_training(checkpoint.training, model))
     return model
 
 

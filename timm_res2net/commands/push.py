@@ -182,7 +182,6 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
 
 def class_names(args: argparse.Namespace, model: Any, training: Dict[str, Any]) -> Optional[List[str]]:
     """Class names from what was given, else from the model (None), else from the training's own folder."""
-    from ..model import data_cfg
     from .models import read_class_names
     from .training import folder_names, names_of_training
     given = read_class_names(args.class_names)
@@ -193,7 +192,7 @@ def class_names(args: argparse.Namespace, model: Any, training: Dict[str, Any]) 
             option = '--class-names' if args.data_dir is None else f'--data-dir {args.data_dir}'
             raise Refusal(f'{option}: {len(given)} names, the model has {model.num_classes} classes')
         return given
-    return names_of_training(training, model.num_classes) if data_cfg.class_names(model) is None else None
+    return names_of_training(training, model)
 
 
 def warn_of_license(given: Optional[str], training: Dict[str, Any]) -> None:

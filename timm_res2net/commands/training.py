@@ -2,6 +2,7 @@
 from pathlib import Path
 from typing import Any, List, Mapping, Optional
 
+from ..model import data_cfg
 from .command_line import Refusal, warn
 
 
@@ -26,8 +27,13 @@ def folder_names(folder: Path, args: Mapping[str, Any]) -> List[str]:
     return names
 
 
-def names_of_training(training: Mapping[str, Any], num_classes: int) -> Optional[List[str]]:
-    """The class names of the folder that a training was given, where it is here; says which folder that is."""
+def names_of_training(training: Mapping[str, Any], model: Any) -> Optional[List[str]]:
+    """The class names of the folder that a training was given, where it is here; says which folder that is.
+
+    None where the model has names, or no classes.
+    """
+    if not model.num_classes or data_cfg.class_names(model) is not None:
+        return None
     args = training.get('args') or {}
     where = args.get('data_dir') or args.get('data')
     known = args.get('dataset') in (None, '', 'folder', 'ImageFolder') and not args.get('class_map')
@@ -41,9 +47,9 @@ def names_of_training(training: Mapping[str, Any], num_classes: int) -> Optional
         names = folder_names(Path(where), args)
     except Refusal:
         return None
-    if len(names) != num_classes:
-        warn(f'{where}, where it was trained, has folders of {len(names)} classes and the model has {num_classes}: '
-             'no class names are taken from there, --class-names gives them')
+    if len(names) != model.num_classes:
+        warn(f'{where}, where it was trained, has folders of {len(names)} classes and the model has '
+             f'{model.num_classes}: no class names are taken from there, --class-names gives them')
         return None
     warn(f'class names are the folders of {where}, where it was trained')
     return names

@@ -143,8 +143,9 @@ class Worker:
         return code
 
     def close(self) -> None:
-        with suppress(OSError, ValueError):  # it has died, or been stopped
-            send(self.process.stdin, done='')  # a process forked from this one may keep the pipe open
+        if os.getpid() == self.owner:  # else it is still the other's
+            with suppress(OSError, ValueError):  # it has died, or been stopped
+                send(self.process.stdin, done='')  # a process forked from this one may keep the pipe open
         with suppress(OSError):
             self.process.stdin.close()
         self.process.wait()

@@ -32,8 +32,10 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
         CheckpointError: Listing what is missing, unexpected, misshapen, of the wrong dtype or not finite; or the model
             computes something else than the weights were trained for.
     """
-    _check_form(checkpoint, model)
-    _check_word(checkpoint, model, with_head=bool(model.num_classes) and not new_classifier)
+    ours = isinstance(model, Network)
+    if ours:
+        _check_form(checkpoint, model)
+        _check_word(checkpoint, model, with_head=bool(model.num_classes) and not new_classifier)
     state, own = checkpoint.state, model.state_dict()
     if new_classifier:
         state, own = ({k: v for k, v in s.items() if k not in ('fc.weight', 'fc.bias')} for s in (state, own))
@@ -43,7 +45,7 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
         raise CheckpointError(
             f'{checkpoint.layout or "these"} weights do not fit {type(model).__name__}, nothing was loaded. '
             f'{"; ".join(faults)}.')
-    if isinstance(model, (timm.models.ResNet, timm.models.DLA)) and not isinstance(model, Network):
+    if not ours and isinstance(model, (timm.models.ResNet, timm.models.DLA)):
         _check_foreign(checkpoint, model)
 
 
@@ -102,7 +104,7 @@ def _unfit_values(state: State, own: State) -> List[str]:
 
 def _check_form(checkpoint: Checkpoint, model: Any) -> None:
     """Weights of one form of the first block load into another without an error, and give other outputs."""
-    if not checkpoint.implies or not isinstance(model, Network):
+    if not checkpoint.implies:
         return
     found = read_architecture(checkpoint.shapes, checkpoint.implies)
     wrong = {k: found.arguments[k] for k in found.implied if getattr(model.arguments, k) != found.arguments[k]}
@@ -146,7 +148,7 @@ def _check_foreign(checkpoint: Checkpoint, model: Any) -> None:
 
 def _check_word(checkpoint: Checkpoint, model: Any, with_head: bool) -> None:
     """A model that computes something else than what a file says of itself."""
-    if not checkpoint.architecture or not isinstance(model, Network):
+    if not checkpoint.architecture:
         return
     said = told(checkpoint, read_architecture(checkpoint.shapes, checkpoint.implies))
     if said is None:

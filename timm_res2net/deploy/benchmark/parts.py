@@ -21,7 +21,7 @@ from ..workers import environment as of_a_child
 from .cuda import inference_cuda
 from .machine import has_bf16, processor
 from .paths import BASELINE, channels_last
-from .rounds import inference_cpu, throughput_cpu
+from .rounds import inference_cpu, last_words, throughput_cpu
 from .timing import interleave
 
 
@@ -49,8 +49,8 @@ def peak_memory(name: str, device: str, batch: int, amp: bool, modules: Sequence
         "int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read()).group(1)) / 1e3)")
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=of_a_child())
     if done.returncode:
-        *_, last = ['', *done.stderr.strip().splitlines()]
-        print(f'{name}: no memory measured, {last[:200] or f"code {done.returncode}"}', file=sys.stderr, flush=True)
+        why = last_words(done.stderr, done.returncode)
+        print(f'{name}: no memory measured, {why}', file=sys.stderr, flush=True)
         return float('nan')
     return float(done.stdout)
 

@@ -159,8 +159,7 @@ class Child:
             return json.loads(line)
         code = self.process.wait()
         self.errors.seek(0)
-        *_, last = ['', *self.errors.read().strip().splitlines()]
-        skipped.setdefault(' '.join(self.key), last[:200] or f'its process ended with code {code}')
+        skipped.setdefault(' '.join(self.key), last_words(self.errors.read(), code))
         return None
 
     def __exit__(self, *_: object) -> None:
@@ -169,6 +168,12 @@ class Child:
         self.process.stdout.close()
         self.process.wait()
         self.errors.close()
+
+
+def last_words(errors: str, code: int) -> str:
+    """Why a process ended, from what it wrote to stderr."""
+    *_, last = ['', *errors.strip().splitlines()]
+    return last[:200] or f'its process ended with code {code}'
 
 
 def work() -> None:
