@@ -8,7 +8,7 @@ from ..model.fold import check_weights
 from ..model.networks import Network
 from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
-from .comparing import copied, undisturbed
+from .comparing import copied, input_channels, undisturbed
 from .matching import match
 from .own_word import contradictions, dilates, told
 from .timm_equivalent import pool_name, same_network, untold
@@ -40,7 +40,7 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
     if new_classifier:
         state, own = ({k: v for k, v in s.items() if k not in ('fc.weight', 'fc.bias')} for s in (state, own))
     check_weights(own, CheckpointError)
-    faults = [*_misfits(state, own, 3 if new_channels else model.in_chans), *_unfit_values(state, own)]
+    faults = [*_misfits(state, own, new_channels), *_unfit_values(state, own)]
     if faults:
         raise CheckpointError(
             f'{checkpoint.layout or "these"} weights do not fit {type(model).__name__}, nothing was loaded. '
@@ -49,12 +49,8 @@ def check(checkpoint: Checkpoint, model: Any, new_classifier: bool = False, new_
         _check_foreign(checkpoint, model)
 
 
-def _misfits(state: State, own: State, in_chans: int) -> List[str]:
-    """Names and shapes of weights that are not those of a model.
-
-    Args:
-        in_chans: Channels that the first convolution may have beside those of the model.
-    """
+def _misfits(state: State, own: State, new_channels: bool) -> List[str]:
+    """Names and shapes of weights that are not those of a model."""
     faults = []
     missing = [k for k in own if k not in state]
     unexpected = [  # frozen norms have no counter
@@ -64,7 +60,7 @@ def _misfits(state: State, own: State, in_chans: int) -> List[str]:
     misshapen = [
         f'{k} is {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}' for k in own if k in state
         and state[k].shape != own[k].shape
-        and not (k == first and tuple(state[k].shape) == (own[k].shape[0], in_chans, *own[k].shape[2:]))]
+        and not (k == first and new_channels and tuple(state[k].shape) == (own[k].shape[0], 3, *own[k].shape[2:]))]
     if missing:
         why = 'the model has them, the checkpoint does not'
         if all(k.startswith('fc.') for k in missing):
@@ -133,7 +129,7 @@ def _check_foreign(checkpoint: Checkpoint, model: Any) -> None:
     if said is None and not checkpoint.implies:
         return
     name, arguments = said or match(found)
-    own = {'num_classes': model.num_classes, 'in_chans': model.in_chans}
+    own = {'num_classes': model.num_classes, 'in_chans': input_channels(model)}
     if not model.num_classes:
         own['global_pool'] = pool_name(model)
     if isinstance(model, timm.models.ResNet):

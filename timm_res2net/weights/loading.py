@@ -23,6 +23,7 @@ from ..model.wrappers import unwrapped
 from .architecture import read_architecture
 from .checking import check
 from .checkpoint import Checkpoint, CheckpointError, CheckpointInfo, naming
+from .comparing import input_channels
 from .layouts import rename
 from .matching import HEAD, complete, match
 from .own_word import taken_for_granted, told
@@ -133,7 +134,8 @@ def _check_overlay(checkpoint: Checkpoint, overlay: Mapping[str, Any]) -> None:
 def _given(model: Any) -> Any:
     """The network that is to be filled, without its wrappers."""
     network: Any = unwrapped(model)
-    if not (isinstance(network, nn.Module) and hasattr(network, 'num_classes') and hasattr(network, 'in_chans')):
+    if not (isinstance(network, nn.Module) and hasattr(network, 'num_classes')
+            and any(isinstance(m, nn.Conv2d) for m in network.modules())):
         raise TypeError(
             f'model is {type(network).__name__}, it must be a network as timm.create_model makes it; a feature '
             'extractor gets a file by pretrained=True, pretrained_cfg_overlay=dict(file=...).')
@@ -203,7 +205,7 @@ def _describe_given(checkpoint: Checkpoint, network: Any) -> CheckpointInfo:
     cfg = getattr(network, 'pretrained_cfg', None) or {}
     return _info(
         checkpoint, cfg.get('architecture', type(network).__name__), getattr(network, 'model_args', {}),
-        network.num_classes, network.in_chans, list(checkpoint.assumed))
+        network.num_classes, input_channels(network), list(checkpoint.assumed))
 
 
 def _fill(network: nn.Module, state: Dict[str, torch.Tensor]) -> None:
