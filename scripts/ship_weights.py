@@ -39,6 +39,15 @@ def check_recipe(run: Dict[str, Any], recipe: Dict[str, Any]) -> None:
         raise ValueError(f'the run is not the recipe, (run, recipe): {different}')
 
 
+def check_finished(run: Path, recipe: Dict[str, Any]) -> int:
+    """The epochs of a recipe; raises a ValueError if the run has not been through them."""
+    epochs = recipe['epochs'] + (recipe['warmup_epochs'] if recipe.get('warmup_prefix') else 0)
+    finished = torch.load(run / 'last.pth.tar', map_location='cpu', weights_only=False)['epoch'] + 1
+    if finished < epochs:
+        raise ValueError(f'the run has finished {finished} of {epochs} epochs, resume it first')
+    return epochs
+
+
 def made_on(run: Path) -> Dict[str, Any]:
     """The machine, versions and date of a run; train.py does not write them down: those of here and now."""
     by_gpu = run.parent / 'runs.json'
@@ -91,10 +100,7 @@ def main() -> int:
     run = yaml.safe_load((args.run / 'args.yaml').read_text())
     recipe = yaml.safe_load(args.recipe.read_text())
     check_recipe(run, recipe)
-    epochs = recipe['epochs'] + (recipe['warmup_epochs'] if recipe.get('warmup_prefix') else 0)
-    finished = torch.load(args.run / 'last.pth.tar', map_location='cpu', weights_only=False)['epoch'] + 1
-    if finished < epochs:
-        raise ValueError(f'the run has finished {finished} of {epochs} epochs, resume it first')
+    epochs = check_finished(args.run, recipe)
 
     measured = {}
     for averaged in (True, False):

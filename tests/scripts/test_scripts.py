@@ -4,8 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
 
 from timm_res2net.insight import cost
+from timm_res2net.weights.comparing import randomize
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / 'scripts/results'
@@ -91,3 +96,78 @@ def test_the_evidence_table_refuses_runs_that_are_not_the_plans(evidence, record
             evidence.collect({**recorded, 'runs': runs})
     with pytest.raises(ValueError, match='no run of scale 4'):
         evidence.collect({**recorded, 'runs': {}})
+
+
+def test_a_run_made_apart_is_said_to_be_and_is_not_paired(evidence, recorded):
+    """Its crops are others than those that runs of its seed saw together, and its time is that of another machine."""
+    where = {'device': 'a CPU', 'date': '2026-12-01', 'versions': {'torch': '3'}, 'command': 'train', 'minutes': 99}
+    run = recorded['runs']['scale_8-seed1']
+    recorded['runs']['scale_8-seed1'] = {**{k: v for k, v in run.items() if k != 'milliseconds_a_step'}, **where}
+    before = next(row for row in evidence.collect(recorded)['rows'] if row['network'] == 'scale 8')
+    assert before['top1'][1] == run['top1'] and list(before['apart']) == [1] and len(before['milliseconds_a_step']) == 2
+    results = evidence.collect(recorded)
+    assert {d['network']: len(d['points']) for d in results['differences'] if d['minus'] == 'scale 4'} == {'scale 8': 2}
+    text = evidence.markdown(results)
+    assert 'scale 8, seed 1: 99 minutes, 2026-12-01, a CPU, torch 3:\n\n```sh\ntrain\n```' in text
+
+
+@pytest.fixture
+def finished(evidence, tmp_path):
+    """What train.py leaves of a run of the plan, images of 100 classes and the network's top-1 and top-5 on them."""
+    from equal_cost import MODEL, ROWS
+    arguments = ROWS['scale 4 with SE'][0]
+    model = randomize(timm.create_model(MODEL, num_classes=100, **arguments))
+    config = timm.data.resolve_model_data_config(model)
+    mean, std = (torch.tensor(config[key]) for key in ('mean', 'std'))
+    pixels = torch.randint(0, 256, (200, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        ranks = model(((pixels / 255 - mean) / std).permute(0, 3, 1, 2)).topk(5)[1]
+    label = torch.cat([torch.arange(100), ranks[100:160, 0], ranks[160:, 4]])  # many of them right
+    for i in range(200):
+        folder = tmp_path / f'data/test/{label[i]:02}'
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[i].numpy()).save(folder / f'{i}.png')
+    right = ranks == label[:, None]
+    run = tmp_path / 'run'
+    run.mkdir()
+    recipe = yaml.safe_load(evidence.RECIPE_FILE.read_text())
+    (run / 'args.yaml').write_text(yaml.safe_dump({**recipe, 'model_kwargs': arguments, 'seed': 0}))
+    torch.save({'epoch': 29, 'arch': MODEL, 'state_dict': model.state_dict()}, run / 'last.pth.tar')
+    (tmp_path / 'log').write_text(LOG)
+    return run, [100 * r.any(1).float().mean().item() for r in (right[:, :1], right)]
+
+
+def test_a_run_of_train_py_becomes_one_of_the_evidence(finished, evidence, recorded, tmp_path, monkeypatch):
+    import record_evidence
+    run, accuracy = finished
+    recorded['runs'].pop('scale_4_with_SE-seed0', None)
+    (tmp_path / 'evidence_runs.json').write_text(json.dumps(recorded))
+    monkeypatch.setattr(record_evidence, 'RESULTS', tmp_path)
+    monkeypatch.setattr(sys, 'argv', [
+        'record_evidence.py', str(run), str(tmp_path / 'data'), '--log', str(tmp_path / 'log'), '--command', 'train'])
+    record_evidence.main()
+    after = json.loads((tmp_path / 'evidence_runs.json').read_text())
+    added = after['runs']['scale_4_with_SE-seed0']
+    assert [added['top1'], added['top5']] == pytest.approx(accuracy) and accuracy[0] > 25
+    assert added['minutes'] == 8 and added['mean_loss_of_the_last_epoch'] == 2.9
+    row = next(row for row in evidence.collect(after)['rows'] if row['network'] == 'scale 4 with SE')
+    assert row['apart'][0]['command'] == 'train' and row['top1'] == [added['top1']]
+    del after['runs']['scale_4_with_SE-seed0']
+    assert after == recorded
+    with pytest.raises(ValueError, match='scale_4_with_SE-seed0 has been run'):
+        record_evidence.main()
+
+
+@pytest.mark.parametrize('change, epoch, said', [
+    ({'seed': 1}, 29, 'with seed 1 is no run of the plan'),
+    ({'model_kwargs': {'scale': 2}}, 29, "{'scale': 2} with seed 0 is no run of the plan"),
+    ({'lr': 0.1}, 29, r"the run is not the recipe, .*\{'lr': \(0.1, 0.2\)\}"),
+    ({}, 28, 'the run has finished 29 of 30 epochs, resume it first')])
+def test_a_run_that_is_not_the_plans_is_no_evidence(change, epoch, said, finished, tmp_path):
+    import record_evidence
+    run, _ = finished
+    args = yaml.safe_load((run / 'args.yaml').read_text())
+    (run / 'args.yaml').write_text(yaml.safe_dump({**args, **change}))
+    torch.save({**torch.load(run / 'last.pth.tar'), 'epoch': epoch}, run / 'last.pth.tar')
+    with pytest.raises(ValueError, match=said):
+        record_evidence.result(run, tmp_path / 'data', LOG)
