@@ -68,6 +68,8 @@ def test_what_is_no_block(model):
     for name, says in (('layer1', r"'layer1' is a Sequential, choose from layer1\.0, layer1\.1"), ('x', "layer='x'")):
         with pytest.raises(ValueError, match=says):
             group_activations(model, torch.rand(1, 3, 32, 32), [name])
+    with pytest.raises(TypeError, match=r"blocks='layer1.0' must be a list of names: \['layer1.0'\]"):
+        group_activations(model, torch.rand(1, 3, 32, 32), 'layer1.0')
     with pytest.raises(ValueError, match='choose from nothing, the model has none'):
         group_activations(timm.create_model('resnet18'), torch.rand(1, 3, 32, 32), ['layer1.0'])
 

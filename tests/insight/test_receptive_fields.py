@@ -2,9 +2,12 @@
 import pytest
 import timm
 import torch
+from timm.layers import BlurPool2d
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from timm_res2net.insight import Field, effective_receptive_field, receptive_fields, side_of_share, table
+from timm_res2net import Res2Net
+from timm_res2net.insight import Field, cost, effective_receptive_field, receptive_fields, side_of_share, table
 
 TINY = dict(layers=(2, 1, 2, 1), channels=(16, 16, 16, 16), base_width=4, num_classes=0)
 FORMS = {
@@ -116,6 +119,55 @@ def test_table_and_errors():
     assert lines[0].startswith('layer') and len(lines) == 1 + 2 + 4 and lines[-1].startswith('layer4.0')
     with pytest.raises(TypeError, match='Linear'):
         receptive_fields(nn.Linear(1, 1))
+
+
+class Pool(nn.Module):
+    """Anti-aliasing of one's own, which nobody can look into."""
+
+    def __init__(self, channels=None, stride=2, device=None, dtype=None):
+        super().__init__()
+        self.pool = nn.MaxPool2d(3, stride, 1)
+
+    def forward(self, x):
+        return self.pool(x)
+
+
+class Wide(BlurPool2d):
+    def __init__(self, channels=None, stride=2, **kwargs):
+        super().__init__(channels, filt_size=5, stride=stride, **kwargs)
+
+
+def test_anti_aliasing_is_counted_or_refused():
+    with pytest.raises(TypeError, match=r'aa_layer=<class.*Pool.> sees is not known'):
+        receptive_fields(timm.create_model('test_res2net_custom', aa_layer=Pool))
+    sides = {}
+    for aa_layer in ('blur', 'blurpc', Wide):
+        model = timm.create_model('test_res2net_custom', aa_layer=aa_layer, zero_init_last=False).eval()
+        layers = receptive_fields(model)
+        assert layers[-1].field.jump == model.feature_info[-1]['reduction'] == 32
+        seen = effective_receptive_field(model, torch.randn(1, 3, 224, 224), 'layer2').sum(0).nonzero()
+        theory = {layer.name: layer.field for layer in layers}['layer2.0']
+        sides[aa_layer] = int(seen.max() - seen.min()) + 1
+        assert sides[aa_layer] == theory.largest
+    assert sides['blur'] == sides['blurpc'] < sides[Wide]
+
+
+@pytest.mark.parametrize('name, arguments', [
+    ('test_res2net_custom', {}), ('test_res2net_custom', dict(in_chans=1)), ('resnet26', dict(in_chans=5))])
+def test_the_cost_is_what_torch_counts(name, arguments):
+    model = timm.create_model(name, **arguments).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, arguments.get('in_chans', 3), 64, 64))
+    parameters = sum(p.numel() for p in model.parameters())
+    assert cost(name, 64, **arguments) == cost(model, 64) == (parameters, counter.get_total_flops() / 2)
+
+
+def test_the_cost_is_that_of_a_size():
+    bare = Res2Net(layers=(1, 1, 1, 1), channels=(8, 8, 8, 8), base_width=32)
+    assert cost(bare, 64)[1] * 4 == pytest.approx(cost(bare, 128)[1], rel=0.01)
+    for size, error in ((None, TypeError), (0, ValueError), (-3, ValueError), ('x', TypeError), ((64, 96), TypeError)):
+        with pytest.raises(error, match='size='):
+            cost(bare, size)
 
 
 def test_effective_field_is_where_the_gradient_is():

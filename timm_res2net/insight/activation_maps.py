@@ -3,12 +3,14 @@
 Selvaraju et al., `Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization`,
 https://arxiv.org/abs/1610.02391; the Res2Net paper's figure 4 compares such maps of ResNet-50 and Res2Net-50.
 """
-from typing import Any, Optional, Sequence, Tuple
+from numbers import Integral
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from timm.layers import to_2tuple
 from torch import nn
 
+from .examined import check_images, examined
 from .find_layer import find_layer
 
 METHODS = {
@@ -36,14 +38,15 @@ def class_activation_maps(
     maps are moved back.
 
     Args:
-        model: With a classifier; used in eval mode and left as it was.
+        model: With a classifier; looked at in eval mode, and left as it is, with its gradients.
         images: (B, C, H, W), as the model takes them.
         classes: One index per image, the model's own answers by default.
-        layer: Name of a module that returns a map, the last stage by default.
+        layer: Name of a module that returns a map, which is taken as it leaves that module; the last stage by default.
         method: One of `METHODS`.
 
     Raises:
         ImportError: grad-cam is not installed.
+        TypeError: The images are no tensor of that kind.
         ValueError: There is no such layer, class or method, named in the message.
     """
     try:
@@ -53,29 +56,32 @@ def class_activation_maps(
         raise ImportError("class activation maps need grad-cam: pip install 'timm-res2net[figures]'") from error
     if method not in METHODS:
         raise ValueError(f'method={method!r} must be one of {", ".join(METHODS)}.')
+    check_images(images)
+    model = examined(model)
     layer = layer or last_stage(model)
     module = find_layer(model, layer)
     num_classes = getattr(model, 'num_classes', 0)
     if not num_classes:
         raise ValueError('The model has no classifier, so there is no class to map.')
     if classes is not None:
-        wrong = [c for c in classes if not 0 <= c < num_classes]
+        wrong = [c for c in classes if isinstance(c, bool) or not isinstance(c, Integral) or not 0 <= c < num_classes]
         if wrong or len(classes) != len(images):
             raise ValueError(
                 f'classes={list(classes)!r} must be {len(images)} numbers from 0 to {num_classes - 1}, one per '
                 'image.')
     targets = None if classes is None else [ClassifierOutputTarget(c) for c in classes]
-    training, sizes = model.training, []
-    handle = module.register_forward_hook(lambda _, args, out: sizes.append(out.shape[-2:]))
-    model.eval()
-    try:
-        with getattr(pytorch_grad_cam, METHODS[method])(model, [module]) as cam:
-            maps = torch.as_tensor(cam(input_tensor=images, targets=targets))
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a block or a stage.') from error
-    finally:
-        handle.remove()
-        model.train(training)
+    sizes: List[Any] = []
+
+    def check_map(_: nn.Module, args: Any, out: Any) -> None:
+        if not isinstance(out, torch.Tensor) or out.ndim != 4:
+            raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a block or a stage.')
+        sizes.append(out.shape[-2:])
+
+    module.register_forward_hook(check_map)
+    with torch.inference_mode(False), torch.enable_grad(), getattr(
+            pytorch_grad_cam, METHODS[method])(model, [module]) as cam:
+        module.register_forward_hook(lambda _, args, out: out.clone())  # in-place layers behind it get another
+        maps = torch.as_tensor(cam(input_tensor=images.detach().clone().requires_grad_(), targets=targets))
     return _centred(maps, sizes[0]) if _is_centred(model) else maps
 
 

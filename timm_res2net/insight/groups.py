@@ -35,8 +35,11 @@ def group_activations(
         blocks: Names of blocks, such as 'layer1.0'; all of them by default.
 
     Raises:
+        TypeError: `blocks` is a single name.
         ValueError: There is no such module, or it is no block of this package; named in the message.
     """
+    if isinstance(blocks, str):
+        raise TypeError(f'blocks={blocks!r} must be a list of names: [{blocks!r}].')
     modules = split_blocks(model) if blocks is None else {name: find_layer(model, name) for name in blocks}
     seen: Dict[str, torch.Tensor] = {}
     handles = []

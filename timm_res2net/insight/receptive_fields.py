@@ -23,7 +23,9 @@ from ..model.blocks import Res2NetBlock
 from ..model.cifar import Res2NetCifar
 from ..model.dilation import Dilated
 from ..model.dla import Res2NetDla
+from ..model.layers import resolve_layer
 from ..model.networks import Res2Net
+from .examined import check_images
 from .find_layer import find_layer
 
 Window = Tuple[int, int]  # pixels before and after the centre
@@ -92,12 +94,17 @@ def receptive_fields(model: nn.Module) -> List[Layer]:
     """The theoretical receptive fields of a model, layer by layer, and group by group inside its blocks.
 
     Args:
-        model: `Res2Net`, `Res2NetCifar` or `Res2NetDla` with any arguments; `scale=1` is the ResNet to compare with.
+        model: `Res2Net`, `Res2NetCifar` or `Res2NetDla`; `scale=1` is the ResNet to compare with.
 
     Raises:
-        TypeError: Another kind of model.
+        TypeError: Another kind of model, or one with anti-aliasing of one's own, of which nothing is known.
     """
     layers: List[Layer] = []
+    aa_layer = getattr(getattr(model, 'arguments', None), 'aa_layer', None)
+    aa_class = getattr(resolve_layer('aa_layer', aa_layer), 'func', resolve_layer('aa_layer', aa_layer))
+    if aa_class is not None and not (
+            isinstance(aa_class, type) and issubclass(aa_class, (nn.AvgPool2d, nn.MaxPool2d, nn.Conv2d, BlurPool2d))):
+        raise TypeError(f"what aa_layer={aa_layer!r} sees is not known: use 'blur', 'avg' or a subclass of those.")
     field = Field(1, {(0, 0): 1})
     if isinstance(model, (Res2Net, Res2NetCifar)):
         for name in ('conv1', 'maxpool'):
@@ -212,25 +219,32 @@ def effective_receptive_field(model: Any, images: torch.Tensor, layer: Optional[
     Args:
         model: In eval mode; its parameters are left as they are.
         images: (B, C, H, W), as the model takes them.
-        layer: Name of a module of the model that returns a map, such as 'layer3'; the last map by default.
+        layer: Name of a module of the model that returns a map, such as 'layer3', which is taken as it leaves that
+            module; the last map by default.
 
     Raises:
+        TypeError: The images are no tensor of that kind.
         ValueError: There is no such layer, or it returns no map.
     """
-    images = images.detach().clone().requires_grad_()
-    if layer is None:
-        out = model.forward_features(images)
-    else:
-        seen: List[torch.Tensor] = []
-        handle = find_layer(model, layer).register_forward_hook(lambda _, args, y: seen.append(y))
-        try:
-            model.forward_features(images)
-        finally:
-            handle.remove()
-        out = seen[0] if seen else None
-    if not isinstance(out, torch.Tensor) or out.ndim != 4:
-        raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a convolution, a block or a stage.')
-    return gradient_field(out, images, (out.shape[2] // 2, out.shape[3] // 2))
+    seen: List[Any] = []
+
+    def keep(_: nn.Module, args: Any, out: Any) -> Any:
+        seen.append(out)
+        return out.clone() if isinstance(out, torch.Tensor) else out  # in-place layers behind it get another
+
+    with torch.inference_mode(False), torch.enable_grad():
+        images = check_images(images).detach().clone().requires_grad_()
+        if layer is None:
+            seen.append(model.forward_features(images))
+        else:
+            handle = find_layer(model, layer).register_forward_hook(keep)
+            try:
+                model.forward_features(images)
+            finally:
+                handle.remove()
+        if not seen or not isinstance(seen[0], torch.Tensor) or seen[0].ndim != 4:
+            raise ValueError(f'layer={layer!r} returns no map (B, C, H, W), choose a convolution, a block or a stage.')
+        return gradient_field(seen[0], images, (seen[0].shape[2] // 2, seen[0].shape[3] // 2))
 
 
 def gradient_field(out: torch.Tensor, images: torch.Tensor, unit: Tuple[int, int], keep: bool = False) -> torch.Tensor:

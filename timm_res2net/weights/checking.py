@@ -6,9 +6,10 @@ import torch
 
 from ..model.fold import check_weights
 from ..model.networks import Network
+from ..model.wrappers import input_channels
 from .architecture import read_architecture
 from .checkpoint import Checkpoint, CheckpointError
-from .comparing import copied, input_channels, undisturbed
+from .comparing import copied, undisturbed
 from .matching import match
 from .own_word import contradictions, dilates, told
 from .timm_equivalent import pool_name, same_network, untold

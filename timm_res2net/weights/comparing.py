@@ -20,11 +20,6 @@ def undisturbed() -> Iterator[None]:
             torch.set_default_dtype(dtype)
 
 
-def input_channels(model: nn.Module) -> int:
-    """Of the first convolution: timm's networks say so themselves in its newer versions only."""
-    return next(m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
-
-
 def copied(model: nn.Module) -> Any:
     """In float32 on the CPU and in eval mode, without hooks."""
     memo: Dict[int, Any] = {}

@@ -19,11 +19,10 @@ from ..model.arguments import check_path
 from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, Origin, for_channels
 from ..model.networks import Network
 from ..model.variants import VARIANTS, variant_of
-from ..model.wrappers import unwrapped
+from ..model.wrappers import input_channels, unwrapped
 from .architecture import read_architecture
 from .checking import check
 from .checkpoint import Checkpoint, CheckpointError, CheckpointInfo, naming
-from .comparing import input_channels
 from .layouts import rename
 from .matching import HEAD, complete, match
 from .own_word import taken_for_granted, told
