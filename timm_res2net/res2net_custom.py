@@ -2,6 +2,7 @@
 
 `timm.list_models(module='res2net_custom')` lists exactly these.
 """
+import re
 import sys
 import warnings
 from typing import Any, Callable, Iterable, List
@@ -9,10 +10,11 @@ from typing import Any, Callable, Iterable, List
 from timm.models import generate_default_cfgs, is_model, model_entrypoint, register_model
 from torch import nn
 
+from .model.data_cfg import check_own_cfg
+from .model.networks import Network
 from .model.variants import VARIANTS, Variant
 from .weights.building import build
 from .weights.catalogue import CATALOGUE, Weights
-from .weights.matching import complete
 from .weights.pretrained_cfg import pretrained_cfgs
 
 __all__: List[str] = []  # filled by timm's registry
@@ -30,16 +32,39 @@ def register_variant(name: str, variant: Variant, weights: Iterable[Weights] = (
         What timm calls, `NAME(pretrained=False, **kwargs)`, which also becomes an attribute of the calling module.
 
     Raises:
-        TypeError, ValueError: The arguments make no network; the message names variant and argument, and the tables
-            are as they were.
+        TypeError, ValueError: It can be no variant, these can be no weights of it, or the arguments make no network;
+            the message names the variant and what is wrong, and the tables are as they were.
     """
+    rows = list(weights)
+    _check(name, variant, rows)
+    return _register(name, variant, rows, sys.modules[sys._getframe(1).f_globals['__name__']])
+
+
+def _check(name: str, variant: Variant, rows: List[Weights]) -> None:
+    """Build the variant, on no device, and look at what timm will be told of it."""
+    if not isinstance(name, str) or not re.fullmatch(r'\w+', name):
+        raise ValueError(
+            f'name={name!r} must be letters, digits and _: for timm a dot begins a tag, / and : say where a model is.')
+    if not isinstance(variant, Variant) or not (isinstance(variant.cls, type) and issubclass(variant.cls, Network)):
+        raise TypeError(f'{name}: {variant!r} must be a Variant(cls, arguments, words), cls a class of this package.')
+    for row in rows:
+        if not isinstance(row, Weights) or row.variant != name or row.name == name:
+            raise ValueError(f"{name}: weights hold {row!r}, these must be Weights('{name}.TAG', ..).")
     try:
-        complete(variant.cls, variant.arguments)
+        of_rows = [(f"data of '{row.name}'", row.data) for row in rows]
+        for shown, given in (('arguments', variant.arguments), ('data', variant.data), *of_rows):
+            if not isinstance(given, dict):
+                raise TypeError(f'{shown}={given!r} must be a dictionary.')
+        network = variant.cls(**variant.arguments, device='meta')
+        for shown, given in (('data', variant.data), *of_rows):
+            check_own_cfg(shown, given, network.in_chans)
     except (TypeError, ValueError) as error:
         raise type(error)(f'{name}: {error}') from error
-    module: Any = sys.modules[sys._getframe(1).f_globals['__name__']]
+
+
+def _register(name: str, variant: Variant, rows: Iterable[Weights], module: Any) -> Callable[..., nn.Module]:
     VARIANTS[name] = variant
-    CATALOGUE.update({row.name: row for row in weights})
+    CATALOGUE.update({row.name: row for row in rows})
 
     def create(pretrained: bool = False, **kwargs) -> nn.Module:
         return build(name, pretrained, kwargs)
@@ -58,4 +83,4 @@ def register_variant(name: str, variant: Variant, weights: Iterable[Weights] = (
 
 
 for _name, _variant in list(VARIANTS.items()):
-    register_variant(_name, _variant)
+    _register(_name, _variant, (), sys.modules[__name__])

@@ -9,7 +9,7 @@ import timm
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from timm.layers import GroupNorm
+from timm.layers import BlurPool2d, GroupNorm
 from torch import nn
 
 import timm_res2net  # noqa: F401  registers the variants
@@ -233,7 +233,7 @@ def test_impossible_arguments_of_stages(variant, args, error, message):
     (dict(stem_type='deep_tiered', stem_width=3), 'stem_width=3'),
     (dict(stem_type='wide'), "stem_type='wide'"),
     (dict(channels=(64, 128)), 'channels'),
-    (dict(aa_layer='blurpc'), "aa_layer='blurpc'"),
+    (dict(aa_layer=partial(BlurPool2d, filt_size=5)), 'aa_layer=.* is not a class'),
     (dict(output_stride=4), 'output_stride=4'),
 ])
 def test_impossible_arguments_of_res2net(args, message):

@@ -19,7 +19,7 @@ SPLITS = [
     if (p, f) != ('split', 'hierarchical')]
 STEMS = [dict(stem_type=''), dict(stem_type='deep', stem_width=8), dict(stem_type='deep_tiered', stem_width=8)]
 SHORTCUTS = [dict(), dict(down_kernel_size=3), dict(avg_down=True)]
-BLURS = [dict(), dict(aa_layer='blur'), dict(aa_layer='blurpc', replace_stem_pool=True), dict(aa_layer='avg')]
+BLURS = [dict(), dict(aa_layer='blur'), dict(aa_layer='blurpc'), dict(aa_layer='avg')]
 ALL = list(itertools.product(SPLITS, STEMS, SHORTCUTS, BLURS))
 
 

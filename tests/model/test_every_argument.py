@@ -97,8 +97,6 @@ def networks(draw, kind):
         args.update(draw(group))
     if kind == 'cifar':
         args['output_stride'] *= args['stem_stride']
-    if args.get('aa_layer') == 'blurpc' and kind == 'imagenet':  # else refused, as timm's stem pool needs a class
-        args['replace_stem_pool'] = True
     if args.get('exact_dilation', True) and args['output_stride'] < (4 * args.get('stem_stride', 8)):
         # what looks at the whole map looks at a larger one
         args['attn_layer'] = None

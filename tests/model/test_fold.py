@@ -221,3 +221,22 @@ def test_a_folded_network_too():
         assert torch.equal(copy.deepcopy(folded)(x), y)
         assert torch.equal(torch.jit.script(folded)(x), y)
         assert_close(torch.export.export(folded, (x,)).module()(x), y)
+
+
+class Blur(nn.Module):
+    """Anti-aliasing of one's own."""
+
+    def __init__(self, channels=None, stride=2, device=None, dtype=None):
+        super().__init__()
+        self.pool = nn.MaxPool2d(3, stride, 1)
+
+    def forward(self, x):
+        return self.pool(x)
+
+
+def test_anti_aliasing_of_ones_own_is_no_norm():
+    torch.manual_seed(0)
+    model = timm.create_model('test_res2net_custom', aa_layer=Blur, replace_stem_pool=True, zero_init_last=False).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert_close(fold(model)(x), model(x))

@@ -292,6 +292,30 @@ def test_pools_and_reset_classifier(pool):
         assert model(x).shape == (2, model.num_features)
 
 
+@pytest.mark.parametrize('given, error, said', [
+    ((3, 'bogus'), ValueError, "global_pool='bogus' is not supported"), (('x',), TypeError, "num_classes='x' must be"),
+    ((-1,), ValueError, 'num_classes=-1'), ((3, ''), ValueError, "global_pool='' leaves a map")])
+@pytest.mark.parametrize('family', ['plain', 'cifar', 'dla'])
+def test_a_classifier_that_cannot_be_leaves_the_old_one(family, given, error, said):
+    model = families.make(family).eval()
+    x = torch.randn(1, 3, 64, 64)
+    y = model(x)
+    if family == 'dla' and given == (3, ''):  # whose classifier is a convolution
+        model.reset_classifier(*given)
+        assert model(x).shape == (1, 3, 2, 2)
+        return
+    with pytest.raises(error, match=said):
+        model.reset_classifier(*given)
+    assert model.num_classes == 7 and torch.equal(model(x), y)
+
+
+@pytest.mark.parametrize('family', ['plain', 'cifar', 'dla'])
+def test_a_new_classifier_keeps_the_pool(family):
+    model = families.make(family, global_pool='catavgmax').eval()
+    model.reset_classifier(3)
+    assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3) and model.head_hidden_size == 2 * model.num_features
+
+
 @pytest.mark.parametrize('args', [
     dict(act_layer='silu'), dict(act_layer=nn.GELU), dict(act_layer=nn.Tanh), dict(act_layer='prelu'),
     dict(norm_layer='groupnorm1'), dict(norm_layer=nn.InstanceNorm2d), dict(norm_layer='layernorm2d'),

@@ -175,6 +175,7 @@ def test_undilated_is_whatever_the_network_is_by_itself(name, arguments, stride,
     ('res2net50_26w_4s', dict(stem_type='deep')),  # of another width than ours by default
     ('resnet26', dict(stem_type='deep')),
     ('resnet26', dict(aa_layer='blur', replace_stem_pool=True)),
+    ('resnet26', dict(aa_layer='blurpc', replace_stem_pool=True)),
     ('res2net50_26w_4s', dict(act_layer='silu', output_stride=16)),
     ('dla60_res2net', dict(shortcut_root=True)),
     ('dla60_res2net', dict(output_stride=32, cardinality=1, base_width=28)),

@@ -15,7 +15,8 @@ from torch import nn
 
 import timm_res2net
 from timm_res2net import Res2Net
-from timm_res2net.model.variants import VARIANTS
+from timm_res2net.model.variants import VARIANTS, Variant
+from timm_res2net.weights.catalogue import CATALOGUE, Weights
 
 
 def shapes(model):
@@ -52,17 +53,54 @@ def test_a_taken_name_still_warns():
     assert result.returncode != 0 and 'res2net_custom' in result.stderr and 'Warning' in result.stderr
 
 
-@pytest.mark.parametrize('arguments, error', [
-    (dict(scal=8), "TypeError: mine: Res2Net got an unknown argument scal=8"),
-    (dict(scale='8'), "TypeError: mine: scale='8' must be an integer"),
-    (dict(depth=51), 'ValueError: mine: depth=51 is not supported'),
+MINE = dict(layers=(1, 2, 1, 1), channels=(16, 24, 32, 48), base_width=32, stem_type='deep', stem_width=8)
+
+
+class Broken(nn.Module):
+    pass
+
+
+@pytest.mark.parametrize('name, variant, rows, error', [
+    ('mine', Variant(Res2Net, dict(scal=8), ''), [], "TypeError: mine: Res2Net got an unknown argument scal=8"),
+    ('mine', Variant(Res2Net, dict(scale='8'), ''), [], "TypeError: mine: scale='8' must be an integer"),
+    ('mine', Variant(Res2Net, dict(depth=51), ''), [], 'ValueError: mine: depth=51 is not supported'),
+    ('mine', Variant(Res2Net, dict(base_width=0.5), ''), [], 'ValueError: mine: base_width=0.5 gives groups of 0'),
+    ('mine', Variant(Res2Net, dict(norm_layer='groupnorm'), ''), [], 'ValueError: mine: norm_layer='),
+    ('mine', Variant(Res2Net, None, ''), [], 'TypeError: mine: arguments=None must be a dictionary'),
+    ('mine', Variant(Res2Net, 5, ''), [], 'TypeError: mine: arguments=5 must be a dictionary'),
+    ('mine', Variant(Broken, {}, ''), [], 'TypeError: mine: Variant(cls=<class'),
+    ('mine', (Res2Net, MINE, ''), [], 'TypeError: mine: ('),
+    ('mine', Variant(Res2Net, MINE, '', dict(crop_pc=.9)), [], "ValueError: mine: data['crop_pc'] is not a setting"),
+    ('mine', Variant(Res2Net, MINE, '', dict(input_size=7)), [], "TypeError: mine: data['input_size']=7 must be (3, "),
+    ('mine', Variant(Res2Net, MINE, '', dict(input_size=(1, 64, 64))), [], "ValueError: mine: data['input_size']=(1"),
+    ('mine', Variant(Res2Net, MINE, ''), [5], "ValueError: mine: weights hold 5, these must be Weights('mine.TAG'"),
+    ('mine', Variant(Res2Net, MINE, ''), [Weights('other.tag')], "ValueError: mine: weights hold Weights(name='other"),
+    ('mine', Variant(Res2Net, MINE, ''), [Weights('mine.a', data=dict(mean=(1, 2)))],
+     "ValueError: mine: data of 'mine.a'['mean']=(1, 2) must be"),
+    ('my.own', Variant(Res2Net, MINE, ''), [], "ValueError: name='my.own' must be letters"),
+    ('my/own', Variant(Res2Net, MINE, ''), [], "ValueError: name='my/own' must be letters"),
+    (7, Variant(Res2Net, MINE, ''), [], 'ValueError: name=7 must be letters'),
 ], ids=str)
-def test_a_row_that_makes_no_network_is_named_and_not_kept(arguments, error):
-    """As it would be in the table of the package, whose rows are registered by the same function."""
+def test_a_row_that_makes_no_network_is_named_and_not_kept(name, variant, rows, error, tmp_path):
+    """As it would be in the table of the package; whatever was wrong with it, others load as before."""
+    tables = [dict(VARIANTS), dict(CATALOGUE)]
     with pytest.raises((TypeError, ValueError)) as caught:
-        timm_res2net.register_variant('mine', timm_res2net.Variant(Res2Net, arguments, 'Mine'))
+        timm_res2net.register_variant(name, variant, rows)
     assert f'{caught.type.__name__}: {caught.value}'.startswith(error)
-    assert 'mine' not in VARIANTS and not timm.is_model('mine')
+    assert tables == [VARIANTS, CATALOGUE] and not (isinstance(name, str) and timm.is_model(name))
+    model = timm.create_model('res2net_custom', num_classes=5, **MINE)
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    assert timm_res2net.load_checkpoint(tmp_path / 'weights.pth').checkpoint_info.architecture == 'res2net_custom'
+
+
+def test_a_row_of_another_number_of_channels_says_so_in_its_cfg():
+    timm_res2net.register_variant('grey', Variant(Res2Net, dict(MINE, in_chans=1), 'Mine'), [Weights('grey.mine')])
+    try:
+        cfg = timm.create_model('grey').pretrained_cfg
+        assert cfg['input_size'] == (1, 224, 224) and len(cfg['mean']) == len(cfg['std']) == 1
+        assert timm_res2net.insight.cost('grey') == timm_res2net.insight.cost('res2net_custom', in_chans=1, **MINE)
+    finally:
+        del VARIANTS['grey'], CATALOGUE['grey.mine']
 
 
 @pytest.mark.parametrize('family', families.FAMILIES)
@@ -137,7 +175,8 @@ def test_a_row_of_weights_with_classes_of_its_own(tmp_path):
     timm_res2net.save_folder(trained, tmp_path / 'folder')
     code = f'''
         import timm, timm_res2net as t, torch
-        from timm_res2net.model.variants import VARIANTS
+        from timm_res2net.model.variants import VARIANTS, Variant
+from timm_res2net.weights.catalogue import CATALOGUE, Weights
         row = t.Weights('ten.digits', file={str(tmp_path / "folder" / "model.safetensors")!r}, num_classes=10)
         t.register_variant('ten', VARIANTS['test_res2net_custom'], [row])
         trained = t.load_checkpoint({str(tmp_path / "folder")!r}).eval()

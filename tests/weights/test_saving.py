@@ -277,3 +277,35 @@ def test_a_model_that_cannot_be_copied_is_saved(tmp_path):
     model = timm.create_model('test_res2net_custom')
     model.kept = model(torch.randn(2, 3, 64, 64))  # a map with its graph
     assert equal(load_file(save_folder(model, tmp_path / 'out') / 'model.safetensors'), model.state_dict())
+
+
+@pytest.mark.parametrize('how', ['at once', 'reset'])
+@pytest.mark.parametrize('kind', ['folder', 'file'])
+def test_without_classifier_and_pool_it_loads_as_it_was(how, kind, tmp_path):
+    head = dict(num_classes=0, global_pool='')
+    model = timm.create_model('test_res2net_custom', **head if how == 'at once' else {})
+    if how == 'reset':
+        model.reset_classifier(**head)
+    folder = save_folder(randomize(model), tmp_path / 'folder')
+    if kind == 'folder':
+        given = dict(global_pool='') if how == 'reset' else {}
+        again = timm.create_model(f'local-dir:{folder}', pretrained=True, **given)
+    else:
+        again = timm.create_model('test_res2net_custom', pretrained=True, global_pool='', pretrained_cfg_overlay=dict(
+            file=str(folder / 'model.safetensors')))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(x), model(x)) and again(x).ndim == 4
+
+
+@pytest.mark.parametrize('word, meant', [(True, 'se'), (False, None)])
+def test_timms_words_for_se_and_none(word, meant, tmp_path):
+    model = randomize(timm.create_model('test_res2net_custom', attn_layer=word))
+    assert model.model_args == {'attn_layer': meant}
+    folder = save_folder(model, tmp_path / 'folder')
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for again in (load_checkpoint(folder), timm.create_model(f'local-dir:{folder}', pretrained=True),
+                      timm.create_model('test_res2net_custom', attn_layer=meant, pretrained=True,
+                                        pretrained_cfg_overlay=dict(file=str(folder / 'model.safetensors')))):
+            assert torch.equal(again.eval()(x), model(x))

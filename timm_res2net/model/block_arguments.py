@@ -64,7 +64,8 @@ class BlockArguments:
     base_width: float = argument(26, "Channels of a convolution group at 64 planes, the paper's w.", in_weights=True)
     cardinality: int = argument(1, "Groups of each 3x3 convolution, the paper's c.", in_weights=True)
     first_block: str = argument(
-        None, "Form of each stage's first block: {choices}. By default `'parallel'`, or `'hierarchical'` if "
+        None, "Form of each stage's first block, which as in timm is one that has a stride or a projection: {choices}. "
+              "By default `'parallel'`, or `'hierarchical'` if "
               "`stride_position='conv1'`.", in_weights=True, choices=FIRST_BLOCKS)
     stride_position: str = argument(
         'split', 'Where a block has its stride: {choices}.', in_weights=False, choices=STRIDE_POSITIONS)
@@ -84,12 +85,16 @@ class BlockArguments:
         if self.first_block is None:
             self.settle(first_block='hierarchical' if self.stride_position == 'conv1' else 'parallel')
         check_choice('first_block', self.first_block, tuple(FIRST_BLOCKS))
+        if isinstance(self.attn_layer, bool):
+            self.settle(attn_layer='se' if self.attn_layer else None)
         if self.first_block == 'hierarchical' and self.stride_position == 'split' and self.scale > 1:
             raise ValueError(
                 "first_block='hierarchical' needs stride_position='conv1': with the stride in the split, groups of "
                 'different resolution would be added.')
-        if resolve_layer('attn_layer', self.attn_layer) is None and self.rd_ratio is not None:
-            raise ValueError(f"rd_ratio={self.rd_ratio!r} has no effect without an attn_layer, add attn_layer='se'.")
+        for name, default in (('rd_ratio', None), ('attn_position', 'output')):
+            value = getattr(self, name)
+            if resolve_layer('attn_layer', self.attn_layer) is None and value != default:
+                raise ValueError(f"{name}={value!r} has no effect without an attn_layer, add attn_layer='se'.")
 
     def settle(self, **values: Any) -> None:
         """Put what an argument stands for in its place, while it is being checked."""

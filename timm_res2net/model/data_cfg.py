@@ -1,8 +1,10 @@
 """What a pretrained cfg or a config.json says of a model's data: preprocessing, class names, license."""
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence
 
 import torch
+from timm.models import PretrainedCfg
 
 from .arguments import check_choice, check_int, check_real
 
@@ -84,6 +86,19 @@ def _check_setting(shown: str, key: str, value: Any, in_chans: Optional[int]) ->
         check_choice(shown, value, _CROP_MODES)
     elif key == 'interpolation':
         check_choice(shown, value, _INTERPOLATIONS)
+
+
+def check_own_cfg(name: str, data: Mapping[str, Any], in_chans: int) -> None:
+    """Check entries of a cfg of one's own: settings of timm's cfgs, preprocessing that can be used.
+
+    Raises:
+        TypeError, ValueError: Naming the first that cannot.
+    """
+    known = [f.name for f in dataclasses.fields(PretrainedCfg)]
+    for key in data:
+        if key not in known:
+            raise ValueError(f'{name}[{key!r}] is not a setting of timm, choose from {", ".join(known)}.')
+    check_data_config(name, {k: v for k, v in data.items() if k in _DATA_KEYS}, in_chans)
 
 
 def _numbers(shown: str, value: Any, length: Optional[int], what: str) -> list:

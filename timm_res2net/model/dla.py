@@ -4,7 +4,7 @@ Papers: Res2Net https://arxiv.org/abs/1904.01169 (table 1), Deep Layer Aggregati
 """
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Sequence
+from typing import Any, ClassVar, Sequence
 
 import torch
 from timm.models.dla import DLA
@@ -20,6 +20,7 @@ from .networks import Network
 @dataclass(frozen=True, kw_only=True)
 class Res2NetDlaArguments(NetworkArguments):
     """The arguments of `Res2NetDla`, checked."""
+    pool_free: ClassVar[bool] = True
     base_width: float = with_default(NetworkArguments, 'base_width', 28)
     levels: Sequence[int] = argument(
         (1, 1, 1, 2, 3, 1), 'Depth of each of the six levels: convolutions in the first two, tree depth in the others.',
@@ -30,7 +31,7 @@ class Res2NetDlaArguments(NetworkArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_head(pool_free=True)
+        self.check_head()
         check_choice('output_stride', self.output_stride, (32, 16, 8))
         self.settle(
             levels=check_ints('levels', self.levels, 6),

@@ -9,7 +9,7 @@ import copy
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Type, cast
 
 import torch
-from timm.layers import BlurPool2d, DropBlock2d, DropPath
+from timm.layers import DropBlock2d, DropPath
 from timm.models.dla import DlaRoot
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -25,7 +25,7 @@ def in_sequence(layers: Iterable[nn.Module]) -> Iterator[ConvNormAct]:
     """The convolutions of layers run one after the other, with what follows: a norm, then an activation or nothing."""
     modules = list(layers)
     for conv, norm, act in zip(modules, modules[1:], [*modules[2:], None], strict=False):
-        if isinstance(conv, nn.Conv2d) and not isinstance(norm, (nn.Conv2d, nn.AvgPool2d, BlurPool2d)):
+        if isinstance(conv, nn.Conv2d) and (hasattr(norm, 'eps') or type(norm) is nn.Identity):  # not anti-aliasing
             yield conv, norm, act
 
 

@@ -3,7 +3,6 @@
 Errors name the argument, the value and the remedy, as in `arguments`.
 """
 import inspect
-from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
@@ -13,8 +12,17 @@ from torch import nn
 from .arguments import check_real
 
 _ENOUGH = 4096  # channels on which a norm is tried out
+
+
+class ConstantBlurPool2d(BlurPool2d):
+    """timm's 'blurpc': the blur with zeros around the map. A class, as timm's stem pool needs."""
+
+    def __init__(self, channels: Optional[int] = None, filt_size: int = 3, stride: int = 2, **kwargs: Any) -> None:
+        super().__init__(channels, filt_size, stride, **{'pad_mode': 'constant', **kwargs})
+
+
 # the names that timm's `create_aa` takes
-_AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': partial(BlurPool2d, pad_mode='constant')}
+_AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': ConstantBlurPool2d}
 
 
 def _get_aa_layer(value: Any) -> Any:
@@ -27,7 +35,7 @@ FACTORIES: Dict[str, Tuple[Callable, Tuple[str, ...]]] = {  # timm's factory, th
     'norm_layer': (get_norm_layer, ('batchnorm2d', 'groupnorm', 'groupnorm1', 'layernorm2d', 'rmsnorm2d',
                                     'frozenbatchnorm2d')),
     'attn_layer': (get_attn, ('se', 'ese', 'eca', 'ceca', 'ge', 'gc', 'cbam', 'lcbam', 'nl')),
-    'aa_layer': (_get_aa_layer, ('blur', 'avg')),
+    'aa_layer': (_get_aa_layer, tuple(_AA_LAYERS)),
 }
 
 

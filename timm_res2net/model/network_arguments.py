@@ -1,7 +1,7 @@
 """The arguments of networks, declared like those of blocks and beside them."""
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, Optional, Sequence
 
 from timm.layers import LayerType
 
@@ -14,7 +14,12 @@ _POOLS = ('avg', 'max', 'avgmax', 'catavgmax', 'fast', 'fastavg', 'fastmax', 'fa
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArguments(BlockArguments):
-    """What every network takes."""
+    """What every network takes.
+
+    Attributes:
+        pool_free: Whether the classifier can do without a pool.
+    """
+    pool_free: ClassVar[bool] = False
     num_classes: int = argument(1000, 'Classes, 0 for pooled features.', in_weights=True)
     in_chans: int = argument(3, 'Input channels.', in_weights=True)
     output_stride: int = argument(
@@ -26,12 +31,12 @@ class NetworkArguments(BlockArguments):
         device: Any = None
         dtype: Any = None
 
-    def check_head(self, pool_free: bool = False) -> None:
-        """Check classifier and input; `pool_free`: the classifier can do without a pool."""
+    def check_head(self) -> None:
+        """Check classifier and input."""
         check_int('num_classes', self.num_classes, 0)
         check_int('in_chans', self.in_chans)
         check_choice('global_pool', self.global_pool, _POOLS)
-        if not self.global_pool and self.num_classes and not pool_free:
+        if not self.global_pool and self.num_classes and not self.pool_free:
             raise ValueError(
                 f"global_pool='' leaves a map that num_classes={self.num_classes} cannot classify, set num_classes=0.")
         check_real('drop_rate', self.drop_rate, 0, 1)
@@ -51,10 +56,12 @@ class StageArguments(NetworkArguments):
     act_layer: LayerType = argument('relu', "Activation, by timm's name or class.", in_weights=False)
     norm_layer: LayerType = argument('batchnorm2d', "Norm, by timm's name or class.", in_weights=True)
     aa_layer: Optional[LayerType] = argument(
-        None, "Anti-aliasing (`'blur'`, `'blurpc'`, `'avg'`) wherever the stem pool or a block has a stride.",
+        None, "Anti-aliasing (`'blur'`, `'blurpc'`, or `'avg'` for maps of even size) wherever the stem pool or a "
+              'block has a stride.',
         in_weights=False)
     drop_path_rate: float = argument(0., 'Stochastic depth, growing linearly from 0 to this.', in_weights=False)
-    drop_block_rate: float = argument(0., 'DropBlock in the last two stages.', in_weights=False)
+    drop_block_rate: float = argument(
+        0., 'DropBlock in the third and the fourth stage; of three stages, in the last.', in_weights=False)
     zero_init_last: bool = argument(True, 'Zero the last norm of each block at the start.', in_weights=False)
 
     def check_stages(self) -> None:

@@ -2,6 +2,7 @@
 
 Paper: `Res2Net: A New Multi-scale Backbone Architecture` - https://arxiv.org/abs/1904.01169.
 """
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, Optional, Tuple, Type
 
@@ -38,6 +39,18 @@ class Network(nn.Module):
         global_pool: Any
         pretrained_cfg: Dict[str, Any]
         model_args: Dict[str, Any]
+
+    def reset_classifier(self, num_classes: int, global_pool: Optional[str] = None) -> None:
+        """As timm's: a new classifier, 0 classes for none, and another pool if one is given.
+
+        Raises:
+            TypeError, ValueError: As the constructor; the network is as it was.
+        """
+        global_pool = self.global_pool.pool_type if global_pool is None else global_pool
+        head = copy.copy(self.arguments)
+        head.settle(num_classes=num_classes, global_pool=global_pool)
+        head.check_head()
+        super().reset_classifier(num_classes, global_pool)  # type: ignore[misc]  # of timm's class beside this one
 
     def reparameterize(self) -> None:
         """Fold every norm into its convolution, in place, and go to eval mode; see `fold`."""
@@ -80,7 +93,7 @@ class Res2NetArguments(StageArguments):
         if not isinstance(resolve_layer('aa_layer', self.aa_layer), (type, type(None))) and not self.replace_stem_pool:
             raise ValueError(
                 f"aa_layer={self.aa_layer!r} is not a class, as timm's stem pool needs: "
-                "use 'blur', 'avg' or a class, or add replace_stem_pool=True.")
+                "use 'blur', 'blurpc', 'avg' or a class, or add replace_stem_pool=True.")
 
 
 class Res2Net(Network, ResNet):

@@ -83,6 +83,7 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
     if features_only and 'out_indices' in arguments:  # timm's errors are bare
         arguments['out_indices'] = check_indices('out_indices', arguments['out_indices'], cls.out_indices[-1] + 1)
     feature_cfg = {'out_indices': cls.out_indices, **check_mapping('feature_cfg', arguments.pop('feature_cfg', None))}
+    check_indices("feature_cfg['out_indices']", feature_cfg['out_indices'], cls.out_indices[-1] + 1)
     given = dict(check_mapping('pretrained_cfg_overlay', kwargs.get('pretrained_cfg_overlay')))
     cfg = resolve_pretrained_cfg(name, _checked_cfg(kwargs.get('pretrained_cfg')), given)
     source = source_of(cfg, given) if pretrained else ''
@@ -92,8 +93,10 @@ def _build(name: str, pretrained: bool, kwargs: Dict[str, Any], told: bool) -> n
         checkpoint = _read(file, repo_id) if file else None
         arguments['pretrained_cfg_overlay'] = {**given, 'first_conv': first_conv(cls, arguments)}
         if checkpoint:
-            check_size(cls, arguments, checkpoint)
-            arguments['pretrained_cfg_overlay'].update(_as_overlay(checkpoint, cfg))
+            of_file = _as_overlay(checkpoint, cfg)
+            head = {'num_classes': of_file['num_classes'], 'in_chans': of_file['input_size'][0]}
+            check_size(cls, {**head, **arguments}, checkpoint)
+            arguments['pretrained_cfg_overlay'].update(of_file)
         elif told:
             check_size(cls, {'num_classes': cfg.num_classes, 'in_chans': cfg.input_size[0], **arguments})
         model = build_model_with_cfg(
@@ -187,6 +190,8 @@ def _fitted(checkpoint: Checkpoint, model: Any, features_only: bool) -> Dict[str
 
 def json_ready(name: str, value: Any) -> Any:
     """A layer class as timm's name for it, where it has one; plain lists and numbers; everything else as it is."""
+    if name == 'attn_layer' and isinstance(value, bool):  # timm's words for SE and none
+        return 'se' if value else None
     if isinstance(value, Real) and not isinstance(value, (bool, int, float)):  # numpy's
         return int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, (list, tuple)):

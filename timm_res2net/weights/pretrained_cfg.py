@@ -7,6 +7,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import PretrainedCfg
 
 from ..model.cifar import Res2NetCifar
+from ..model.data_cfg import for_channels
 from ..model.dla import Res2NetDla
 from ..model.variants import VARIANTS
 from .cache import cached_file
@@ -37,6 +38,7 @@ def _cfg(name: str, weights: Optional[Weights]) -> Dict[str, Any]:
     data = {**(_CIFAR if issubclass(variant.cls, Res2NetCifar) else _IMAGENET), **variant.data}
     if weights is not None:
         data.update(weights.data)
+    data = for_channels(data, arguments['in_chans'])
     cfg = dict(
         data,
         num_classes=arguments['num_classes'],

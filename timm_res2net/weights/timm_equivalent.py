@@ -156,9 +156,10 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
 def untold(theirs: Any, has_other_norm: bool = False) -> Dict[str, Any]:
     """Arguments of a ResNet of timm's that no weight tells."""
     aa = getattr(theirs.layer2[0], 'aa', None)
+    blur = 'blurpc' if getattr(aa, 'pad_mode', '') == 'constant' else layer_name('aa_layer', type(aa))
     told = dict(
         act_layer=layer_name('act_layer', type(theirs.act1)),
-        aa_layer=None if aa is None or isinstance(aa, nn.Identity) else layer_name('aa_layer', type(aa)),
+        aa_layer=None if aa is None or isinstance(aa, nn.Identity) else blur,
         global_pool=pool_name(theirs) if isinstance(theirs.global_pool, nn.Module) else 'avg',
         output_stride=theirs.feature_info[-1]['reduction'],
     )
