@@ -155,7 +155,12 @@ def test_class_names(stubborn, tmp_path):
     names.write_text('one\ntwo\nthree\nfour\n')
     run = functools.partial(classify, tmp_path / 'a.png', '--model', stubborn, '--topk', 1, '--class-names')
     assert run(names).stdout.split()[-1] == 'three'
+    for text in ('one\r\ntwo\r\nthree\r\nfour\r\n\r\n', '[\n"one", "two",\n"three", "four"]'):  # as Windows saves text
+        for encoding in ('utf-8', 'utf-8-sig'):
+            names.write_text(text, encoding=encoding, newline='')
+            assert run(names).stdout.split()[-1] == 'three'
     for text, words in (
+            ('one\n\nthree\nfour', "name 2 is ''"),
             ('one\ntwo\n', '2 names, the model has 4 classes'), ('', 'one name a line'), ('[1]', 'JSON list')):
         names.write_text(text)
         done = run(names)

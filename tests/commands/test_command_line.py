@@ -1,6 +1,9 @@
 """What all commands share: help, the language of errors, interrupts, closed pipes, files complete or not there."""
 import argparse
+import errno
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +16,14 @@ import torch
 from run_command import here
 
 from timm_res2net import save_folder
-from timm_res2net.commands.command_line import Refusal, free_output, in_options, progress, write_whole
+from timm_res2net.commands.command_line import (
+    Refusal,
+    free_output,
+    in_options,
+    message_of,
+    progress,
+    write_whole,
+)
 from timm_res2net.commands.models import load_model
 from timm_res2net.insight import cost
 
@@ -96,7 +106,7 @@ def test_an_interrupt_leaves_nothing_half_done(by, code, tmp_path, monkeypatch, 
         done = here(*args)
         assert done.returncode == code and done.stderr.splitlines()[-1] == 'stopped'
         assert signal.getsignal(by) == usual
-    assert sorted(p.name for p in tmp_path.rglob('*')) == ['deep', 'x.pth']
+    assert sorted(p.name for p in tmp_path.rglob('*')) == ['x.pth']
 
 
 def process(*args, env=None, **kwargs):
@@ -125,6 +135,32 @@ def test_an_interrupt_while_torch_is_imported(tmp_path):
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get('PYTHONPATH')])])
     done = process('list', env={'PYTHONPATH': path}, stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout, done.stderr) == (130, '', 'stopped\n')
+
+
+def test_an_interrupt_cannot_be_caught_by_what_is_imported(tmp_path):
+    """As numpy does, which makes another error of it."""
+    (tmp_path / 'torch.py').write_text(
+        'import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(9)\n'
+        'except BaseException:\n    print("went on")\n')
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get('PYTHONPATH')])])
+    done = process('list', env={'PYTHONPATH': path}, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (130, '', 'stopped\n')
+
+
+@pytest.mark.parametrize('stream', ['<&-', '>&-', '2>&-'])
+@pytest.mark.parametrize('words', ['docs faq', 'recipes cifar100_res2net23', 'list --json'])
+def test_a_stream_that_the_shell_has_closed(words, stream):
+    line = f'{shlex.quote(sys.executable)} -m timm_res2net {words} {stream}'
+    done = subprocess.run(['bash', '-c', line], capture_output=True, text=True)
+    assert done.returncode == 0 and 'Traceback' not in done.stderr and bool(done.stdout) == (stream != '>&-')
+
+
+def test_what_was_not_written_is_said_in_one_line(monkeypatch, tmp_path):
+    """Where a disk is full there is no file to name, and shutil names every one that it did not copy."""
+    full = OSError(errno.ENOSPC, 'No space left on device')
+    assert message_of(full) == 'no space left on device: nothing was written'
+    several = shutil.Error([('a', f'{tmp_path}/{i}', str(full)) for i in range(99)])
+    assert message_of(several) == f'{tmp_path}/0: [Errno 28] No space left on device'
 
 
 @pytest.mark.parametrize('args', [['docs', 'variants'], ['--help'], ['list', '--json']], ids=' '.join)

@@ -92,6 +92,7 @@ def trained(tmp_path):
     model = timm.create_model('test_res2net_custom', scale=2, num_classes=3)
     for name in ('cat', 'ant', 'bee'):
         (tmp_path / 'data/train' / name).mkdir(parents=True)
+        (tmp_path / 'data/train' / name / '0.png').touch()
     name = 'test_res2net_custom'
     args = dict(model=name, model_kwargs=dict(scale=2), data_dir=str(tmp_path / 'data'), num_classes=3)
     torch.save(dict(state_dict=model.state_dict(), arch=name, args=args), tmp_path / 'model_best.pth.tar')
@@ -111,13 +112,32 @@ def test_class_names_come_from_a_file_or_from_the_training_folder(trained):
     assert (done.returncode, done.stderr, names(trained / 'given')) == (0, '', ['x', 'y', 'z'])
     done = convert(trained / 'given', trained / 'again')  # and are kept from there
     assert (done.returncode, done.stderr, names(trained / 'again')) == (0, '', ['x', 'y', 'z'])
-    (trained / 'data/train/dog').mkdir()
+    (trained / 'data/train/dog').mkdir()  # without images it was no class for train.py
+    assert convert(trained, trained / 'empty').returncode == 0 and names(trained / 'empty') == ['ant', 'bee', 'cat']
+    (trained / 'data/train/dog/0.png').touch()
     done = convert(trained, trained / 'four')
     assert done.returncode == 0 and names(trained / 'four') is None
     assert 'has folders of 4 classes and the model has 3: no class names are taken' in done.stderr
     (trained / 'data').rename(trained / 'moved')
     done = convert(trained, trained / 'away')
     assert done.returncode == 0 and 'is not here, so there are no class names' in done.stderr
+
+
+@pytest.mark.parametrize('output, where, found', [
+    (None, 'output/train/run', True), ('./out', 'out/run', True), ('.', 'run', True),
+    ('out', 'moved/run', False), ('../out', 'out/run', False), ('/out', 'out/run', False)])
+def test_a_relative_folder_is_looked_for_where_the_training_ran(output, where, found, trained, tmp_path):
+    """Not where the command runs, which may have another of that name."""
+    for name in 'xyz':
+        (tmp_path / 'elsewhere/data/train' / name).mkdir(parents=True)
+        (tmp_path / 'elsewhere/data/train' / name / '0.png').touch()
+    state = torch.load(trained / 'model_best.pth.tar')
+    args = {**state['args'], 'data_dir': 'data', **({} if output is None else {'output': output})}
+    (tmp_path / where).mkdir(parents=True)
+    torch.save({**state, 'args': args}, tmp_path / where / 'model_best.pth.tar')
+    done = here('convert', f'../{where}', 'made', cwd=tmp_path / 'elsewhere')
+    assert done.returncode == 0 and names(tmp_path / 'elsewhere/made') == (['ant', 'bee', 'cat'] if found else None)
+    assert str(tmp_path / 'data') in done.stderr if found else 'relative to what the place of ' in done.stderr
 
 
 def test_a_variant_of_ones_own(trained, tmp_path, monkeypatch):

@@ -134,6 +134,7 @@ def test_a_training_checkpoint_takes_its_preprocessing_and_class_names_along(fol
     model = timm.create_model('test_res2net_custom', num_classes=4)
     for name in 'wxyz':
         (folder / 'data/train' / name).mkdir(parents=True)
+        (folder / 'data/train' / name / '0.png').touch()
     args = dict(img_size=48, mean=[0.1], std=[0.2], crop_pct=0.5, data_dir=str(folder / 'data'))
     path = trained(folder / 'run', model, 'test_res2net_custom', **args)
     done = export(path, 'm.pt2', '--format', 'torch', '--images', 'images', cwd=folder)

@@ -29,7 +29,7 @@ def mine(tmp_path, monkeypatch):
         Image.effect_noise((64, 64), 50).convert('RGB').save(tmp_path / 'data/test' / label / 'image.png')
     assert here('list', '--import', 'variant_of_the_test', cwd=tmp_path).returncode == 0
     model = timm.create_model('commands_mine', num_classes=3)
-    args = dict(model='commands_mine', data_dir='data', train_split='test', num_classes=3)
+    args = dict(model='commands_mine', data_dir=str(tmp_path / 'data'), train_split='test', num_classes=3)
     torch.save(dict(state_dict=model.state_dict(), arch='commands_mine', args=args), tmp_path / 'mine.pth.tar')
     yield partial(_run, tmp_path)
     VARIANTS.pop('commands_mine')

@@ -17,6 +17,7 @@ from deploying import CASES, SIZE, images, need
 
 from timm_res2net import deploy
 from timm_res2net.deploy import engines, guest, loaders, placing, preparing, preprocessing, writers
+from timm_res2net.model.scratch import scratch
 
 FORMATS = ['torch', *(pytest.param(f, marks=pytest.mark.slow) for f in deploy.FORMATS if f != 'torch')]
 FILES = [('torch', 'fp32'), ('openvino', 'fp32'), *(
@@ -124,9 +125,9 @@ def test_two_files_are_replaced_together(failing, tmp_path, monkeypatch):
 @pytest.mark.parametrize('name', ['old.onnx', 'old', 'full.onnx', 'model.onnx'])
 def test_a_file_is_replaced_whatever_its_name(name, tmp_path):
     (tmp_path / name).write_text('old')
-    with placing.scratch(tmp_path / name) as scratch:
-        (scratch / name).write_text('new')
-        placing.keep([scratch / name], [tmp_path / name])
+    with scratch(tmp_path / name) as beside:
+        (beside / name).write_text('new')
+        placing.keep([beside / name], [tmp_path / name])
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {name: 'new'}
 
 

@@ -89,6 +89,7 @@ def pushes():
         model = timm.create_model('res2net23_32w_4s_cifar_custom', num_classes=3)
         for name in NAMES:
             (Path(folder) / 'data/train' / name).mkdir(parents=True)
+            (Path(folder) / 'data/train' / name / '0.png').touch()
         args = dict(model='res2net23_32w_4s_cifar_custom', pretrained=True, data_dir=f'{folder}/data', num_classes=3)
         torch.save(dict(state_dict=model.state_dict(), arch=args['model'], epoch=4, metric=50., args=args),
                    f'{folder}/model_best.pth.tar')

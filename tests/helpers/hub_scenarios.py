@@ -246,6 +246,7 @@ def script():
         saver.save_checkpoint(4, metric=62.5)
         for name in ('b10', 'b9', 'a'):
             os.makedirs(f'{folder}/data/train/{name}')
+            Path(f'{folder}/data/train/{name}/0.png').touch()
         assert run(folder, 'alice/run', '--data-dir', f'{folder}/data', '--dataset', 'cifar100') == 0
         pulled = pull('alice/run')
         assert_equal(pulled, averaged)

@@ -319,3 +319,16 @@ def test_many_threads_leave_warnings_as_they_were(tmp_path):
         with quiet():
             reading.close()
     assert list(warnings.filters) == before
+
+
+def test_links_are_followed_once(tmp_path):
+    """As timm's readers of folders follow them."""
+    for name in ('ant', 'bee'):
+        (tmp_path / 'all' / name).mkdir(parents=True)
+        Image.new('RGB', (8, 8)).save(tmp_path / f'all/{name}/0.png')
+    some = tmp_path / 'some'
+    some.mkdir()
+    for name in ('ant', 'bee'):
+        (some / name).symlink_to(tmp_path / 'all' / name)
+    (tmp_path / 'all/ant/round').symlink_to(some)
+    assert [str(p.relative_to(some)) for p in find_images(some)] == ['ant/0.png', 'bee/0.png']

@@ -15,6 +15,7 @@ import timm_res2net  # noqa: F401
 from timm_res2net import load_checkpoint, save_as, save_as_timm, save_folder, timm_architecture, to_timm
 from timm_res2net.deploy import export
 from timm_res2net.deploy.preprocessing import data_config
+from timm_res2net.weights import saving
 from timm_res2net.weights.checkpoint import Checkpoint
 from timm_res2net.weights.comparing import randomize
 from timm_res2net.weights.layouts import rename
@@ -309,3 +310,48 @@ def test_timms_words_for_se_and_none(word, meant, tmp_path):
                       timm.create_model('test_res2net_custom', attn_layer=meant, pretrained=True,
                                         pretrained_cfg_overlay=dict(file=str(folder / 'model.safetensors')))):
             assert torch.equal(again.eval()(x), model(x))
+
+
+def test_an_interrupt_between_two_renames_keeps_the_old(tmp_path, monkeypatch):
+    folder = save_folder(randomize(timm.create_model('test_res2net_custom')), tmp_path / 'folder')
+    before = (folder / 'model.safetensors').read_bytes()
+    rename_ = type(folder).rename
+
+    def interrupted(self, target):
+        if self.name == 'new':
+            raise KeyboardInterrupt
+        return rename_(self, target)
+
+    monkeypatch.setattr(type(folder), 'rename', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_folder(timm.create_model('test_res2net_custom'), folder, overwrite=True)
+    assert (folder / 'model.safetensors').read_bytes() == before and list(tmp_path.iterdir()) == [folder]
+
+
+def test_who_comes_second_is_told_so(tmp_path, monkeypatch):
+    """Both found nothing there, and the other was faster."""
+    model = timm.create_model('test_res2net_custom')
+    write = saving.write_config
+
+    def slowly(*args):
+        monkeypatch.setattr(saving, 'write_config', write)
+        save_folder(model, tmp_path / 'folder')
+        write(*args)
+
+    monkeypatch.setattr(saving, 'write_config', slowly)
+    with pytest.raises(FileExistsError, match='folder cannot be put in place .*another has written it meanwhile'):
+        save_folder(model, tmp_path / 'folder')
+    assert sorted(p.name for p in tmp_path.rglob('*')) == ['config.json', 'folder', 'model.safetensors']
+
+
+def test_where_nothing_is_written_no_parents_are_made(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(saving, 'write_weights', full)
+    with pytest.raises(OSError, match='No space'):
+        save_folder(timm.create_model('test_res2net_custom'), tmp_path / 'a/b/c')
+    (tmp_path / 'link').symlink_to('nowhere')
+    with pytest.raises(FileExistsError, match='link exists already'):
+        save_folder(timm.create_model('test_res2net_custom'), tmp_path / 'link')
+    assert [p.name for p in tmp_path.iterdir()] == ['link']

@@ -4,11 +4,14 @@ A command is a row of `COMMANDS` and a module of this folder by its name (`-` be
 help, an `EXAMPLE`, `add_arguments(parser)` and `run(args) -> exit code`. What needs torch is imported in `run`, so that
 help answers at once.
 """
+import os
+import signal
 import sys
+import threading
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Any, Iterator, List, Optional
 
 COMMANDS = {
     'list': 'variants and their weights: sizes, accuracies, licenses',
@@ -60,10 +63,20 @@ def importing() -> Iterator[None]:
     if (own_arguments() or [''])[0] not in COMMANDS:
         yield
         return
+    usual = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+    if usual:  # a KeyboardInterrupt would be lost, or made another error, in modules that are half imported
+        signal.signal(signal.SIGINT, _stop)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', FutureWarning)
             yield
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        sys.exit(130)
+    finally:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _stop(*_: Any) -> None:
+    """End at once, since nothing has been begun."""
+    os.write(2, b'stopped\n')
+    os._exit(130)

@@ -19,10 +19,10 @@ def needs(what: str, extra: str, *modules: str) -> None:
 
 
 def add_model_and_class_names(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
-    """The model of a command that takes exported files too, and names of classes that it may lack."""
+    """The model of a command that takes exported files too, and names of its classes."""
     parser.add_argument('--model', default=default, help=f'{NAMES}, exported file (%(default)s)')
     parser.add_argument('--class-names', type=Path, metavar='FILE', help=(
-        'names of the classes in their order, one a line or a JSON list, where the model has none'))
+        'names of the classes in their order, one a line or a JSON list, in place of any that the model has'))
 
 
 def add_entry_and_prefix(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,10 @@
 """What all commands share: parser, errors in one line, interrupts, closed pipes, files to be written, progress."""
 import argparse
+import errno
 import io
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -37,6 +39,9 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: argparse's, after help or wrong usage.
     """
+    for stream, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, stream) is None:  # closed by the shell, >&-
+            setattr(sys, stream, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115  until the end
     if getattr(sys.stdout, 'errors', '') == 'strict' and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names that the terminal has no letters for
     return ending_quietly(partial(_run, name, arguments))
@@ -50,7 +55,7 @@ def ending_quietly(run: Callable[[], int]) -> int:
             with _as_ctrl_c(told):
                 return run()
         finally:
-            if sys.stdout is not None:  # closed by the shell, >&-
+            if sys.stdout is not None:  # closed by the shell, of a script that runs through the package
                 sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
@@ -128,8 +133,13 @@ def _say(error: Exception, module: ModuleType, parser: argparse.ArgumentParser, 
 def message_of(error: Exception) -> str:
     """What an error says, in one line; one of the system's says the file and what is the matter with it."""
     message = str(error)
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        message = f'{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}'
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # every file that was not copied
+        _, target, message = error.args[0][0]
+        message = f'{target}: {message}'
+    elif isinstance(error, OSError) and error.strerror:
+        said = f'{error.strerror[0].lower()}{error.strerror[1:]}'
+        message = f'{error.filename}: {said}' if error.filename is not None else f'{said}: nothing was written' if (
+            error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)) else message
     return ' '.join(message.split()) or type(error).__name__
 
 
@@ -176,6 +186,8 @@ def free_output(path: Union[str, Path], overwrite: bool = False, folder: bool = 
         raise Refusal(f'- would be a {"folder" if folder else "file"} of this name, not standard output: give another')
     if path.exists() and path.is_dir() != folder:
         raise Refusal(f'{path} is a {"file" if folder else "folder"}, give a {"folder" if folder else "file"}')
+    if os.path.islink(path) and not path.exists():
+        raise Refusal(f'{path} is a link to what is not there: choose another {"folder" if folder else "file"}')
     if path.exists() and not overwrite:
         raise Refusal(f'{path} exists already: choose another {"folder" if folder else "file"}, or add --overwrite')
     parent = path.absolute().parent

@@ -97,7 +97,7 @@ def load(args: argparse.Namespace) -> Tuple[Any, str]:
         model = load_read(checkpoint, variant=args.variant, prefix=args.prefix)
         found = str(model.checkpoint_info)
         if names is None:
-            names = names_of_training(checkpoint.training, model)
+            names = names_of_training(checkpoint.training, model, Path(args.checkpoint))
     name_classes(model, names)
     return model, found
 

@@ -11,6 +11,7 @@ A model is a registered name, hf-hub:USER/REPO, local-dir:FOLDER, or a checkpoin
 With --space FOLDER it writes the page as a folder that runs as a Hugging Face Space instead.
 """
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any, List, Tuple
 
@@ -62,7 +63,6 @@ def _space(args: argparse.Namespace, models: List[str]) -> int:
     if args.space.exists():
         raise Refusal(f'{args.space} exists already: choose another folder')
     free_output(args.space, folder=True)
-    args.space.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         names, written = [], {}
         for number, name in enumerate(models, 1):
@@ -73,7 +73,7 @@ def _space(args: argparse.Namespace, models: List[str]) -> int:
             written[names[-1]] = save_folder(load_model(name), Path(scratch) / str(number))
         write_space(args.space, names, written)
     print(f'{args.space}: try it with `pip install -r requirements.txt && python app.py` there, then upload it: '
-          f'`hf upload USER/NAME {args.space} . --repo-type space`')
+          f'`hf upload USER/NAME {shlex.quote(str(args.space))} . --repo-type space`')
     return 0
 
 

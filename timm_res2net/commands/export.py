@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "AOTInductor: how many a call will run with, a worker's share say (torch's own number)"))
     parser.add_argument('--overwrite', action='store_true', help='replace FILE if it exists')
     parser.add_argument('--class-names', type=Path, metavar='NAMES', help=(
-        'file with names of the classes, one a line or a JSON list, kept in FILE, where the model has none'))
+        'file with names of the classes, one a line or a JSON list, kept in FILE in place of any that the model has'))
     parser.add_argument('--no-pretrained', action='store_true', help='random weights, to measure speed')
     parser.add_argument('--model-kwargs', nargs='*', default=[], metavar='KEY=VALUE', help='arguments of the model')
     parser.add_argument('--json', action='store_true', help='print one JSON object about the file instead of a line')

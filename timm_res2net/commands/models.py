@@ -3,6 +3,7 @@ import ast
 import difflib
 import json
 import re
+import shlex
 import warnings
 from contextlib import nullcontext
 from functools import partial
@@ -66,7 +67,8 @@ def load_model(
             raise FileNotFoundError(f'{name}: no such folder')
         model = _create(name, pretrained, kwargs)
     elif path.parent.name or path.suffix in CHECKPOINTS:
-        raise FileNotFoundError(f'{name}: no such file')
+        hub = re.fullmatch(r'[\w.-]+/[\w.-]+', name) and not path.suffix
+        raise FileNotFoundError(f'{name}: no such file' + (f'; on the Hub it is hf-hub:{name}' if hub else ''))
     else:
         raise Refusal(_unknown(name))
     name_classes(model, names)
@@ -81,9 +83,10 @@ def _load_file(path: Path, names: Optional[List[str]], kwargs: Any) -> Any:
         if not re.search(r'\b(prefix|entry)=', str(error)):
             raise
         said = re.sub(r'\b(prefix|entry)=', r'--\1 ', str(error))
-        raise Refusal(f'{said} `timm-res2net convert {path} FOLDER` takes it, and this takes the folder') from error
+        convert = f'timm-res2net convert {shlex.quote(str(path))} FOLDER'
+        raise Refusal(f'{said} `{convert}` takes it, and this takes the folder') from error
     if names is None:
-        name_classes(model, names_of_training(checkpoint.training, model))
+        name_classes(model, names_of_training(checkpoint.training, model, path))
     return model
 
 
@@ -132,9 +135,9 @@ def _create(name: str, pretrained: bool, kwargs: Any) -> Any:
             pretrained = False
         name = name.removesuffix('.untrained')  # a tag that timm knows of networks without any weights alone
         cfg = timm.get_pretrained_cfg(name)
-    repo = cfg.hf_hub_id or name if cfg else name.partition(':')[2].partition('@')[0]
+    repo, _, revision = (cfg.hf_hub_id or name if cfg else name.partition(':')[2]).partition('@')
     try:
-        with nullcontext() if name.startswith('local-dir:') else hub_errors(repo):
+        with nullcontext() if name.startswith('local-dir:') else hub_errors(repo, revision or None):
             model: Any = timm.create_model(name, pretrained=pretrained, **kwargs)
     except HubError as error:
         raise Refusal(str(error).replace(' or pass token=', ' or set HF_TOKEN')) from error
@@ -172,12 +175,16 @@ def read_class_names(file: Optional[Path]) -> Optional[List[str]]:
     if file is None:
         return None
     try:
-        text = file.read_text(encoding='utf-8')
-        names = json.loads(text) if text.lstrip().startswith('[') else text.splitlines()
+        text = file.read_text(encoding='utf-8-sig').strip()  # with what Windows may put before the text
+        names = json.loads(text) if text.startswith('[') else [line.strip() for line in text.splitlines()]
     except (OSError, ValueError) as error:
         raise Refusal(f'--class-names {file}: {getattr(error, "strerror", None) or error}') from error
-    if not names or not all(isinstance(n, str) and n.strip() for n in names):
-        raise Refusal(f'--class-names {file}: it must hold one name a line, or a JSON list of names')
+    if not names:
+        raise Refusal(f'--class-names {file}: it is empty, it must hold one name a line, or a JSON list of names')
+    for number, name in enumerate(names, 1):
+        if not isinstance(name, str) or not name.strip():
+            raise Refusal(f'--class-names {file}: name {number} is {name!r}, it must hold one name a line, or a JSON '
+                          'list of names')
     return names
 
 

@@ -12,7 +12,6 @@ token is that of `hf auth login` or HF_TOKEN.
 import argparse
 import dataclasses
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -117,11 +116,11 @@ def check_target(args: argparse.Namespace) -> None:
 def write_dry(model: Any, folder: Path, repo_id: str, content: Dict[str, Any]) -> None:
     """Write into a folder what would be pushed, all of it or nothing."""
     from ..hub import save_for_hub
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as scratch:
-        save_for_hub(model, Path(scratch) / 'new', repo_id, **content)
+    from ..model.scratch import scratch
+    with scratch(folder) as beside:
+        save_for_hub(model, beside / 'new', repo_id, **content)
         folder.mkdir(exist_ok=True)
-        for file in (Path(scratch) / 'new').iterdir():
+        for file in (beside / 'new').iterdir():
             os.replace(file, folder / file.name)
 
 
@@ -192,7 +191,7 @@ def class_names(args: argparse.Namespace, model: Any, training: Dict[str, Any]) 
             option = '--class-names' if args.data_dir is None else f'--data-dir {args.data_dir}'
             raise Refusal(f'{option}: {len(given)} names, the model has {model.num_classes} classes')
         return given
-    return names_of_training(training, model)
+    return names_of_training(training, model, args.checkpoint)
 
 
 def warn_of_license(given: Optional[str], training: Dict[str, Any]) -> None:

@@ -53,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
             warn(f'{name} with --model-kwargs has random weights, and so is its effective field')
         if args.layer:
             find_layer(model, args.layer)
-        fields[name] = receptive_fields(model)
+        try:
+            fields[name] = receptive_fields(model)
+        except TypeError as error:
+            raise Refusal(f'{name}: {error}') from error
         answer[name] = {
             'layers': [{
                 'name': layer.name, 'stride': layer.field.jump, 'smallest': layer.field.smallest,

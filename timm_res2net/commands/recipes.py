@@ -8,6 +8,7 @@ package: git clone https://github.com/huggingface/pytorch-image-models
 """
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Dict
@@ -55,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(text)
         return 0
     write_whole(free_output(args.output, args.overwrite), text)
-    warn(f'{args.output} written: timm-res2net train.py --config {args.output} --data-dir DATA')
+    warn(f'{args.output} written: timm-res2net train.py --config {shlex.quote(str(args.output))} --data-dir DATA')
     return 0

@@ -1,4 +1,5 @@
 """What a training by timm's train.py left behind: the class names, which are the names of its folders of images."""
+import os
 from pathlib import Path
 from typing import Any, List, Mapping, Optional
 
@@ -12,7 +13,7 @@ def folder_names(folder: Path, args: Mapping[str, Any]) -> List[str]:
     Raises:
         Refusal: There are none, or the training numbered its classes by a file.
     """
-    from timm.utils import natural_key
+    from timm.data.readers.reader_image_folder import ReaderImageFolder
     if args.get('class_map'):
         raise Refusal('the training used --class-map, so folders do not tell the classes: use --class-names')
     if not folder.is_dir():
@@ -21,16 +22,21 @@ def folder_names(folder: Path, args: Mapping[str, Any]) -> List[str]:
         if (folder / split).is_dir():
             folder = folder / split
             break
-    names = sorted((f.name for f in folder.iterdir() if f.is_dir()), key=natural_key)
-    if not names:
-        raise Refusal(f'--data-dir {folder}: there are no folders of classes in it')
-    return names
+    try:
+        numbers = ReaderImageFolder(str(folder)).class_to_idx  # as train.py: folders without images are no classes
+    except RuntimeError:
+        raise Refusal(f'--data-dir {folder}: there are no images in it, in a folder for each class') from None
+    return sorted(numbers, key=numbers.__getitem__)
 
 
-def names_of_training(training: Mapping[str, Any], model: Any) -> Optional[List[str]]:
+def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Optional[List[str]]:
     """The class names of the folder that a training was given, where it is here; says which folder that is.
 
     None where the model has names, or no classes.
+
+    Args:
+        path: The checkpoint. A folder that was given relative to where train.py ran is looked for there, which the
+            place of the checkpoint tells.
     """
     if not model.num_classes or data_cfg.class_names(model) is not None:
         return None
@@ -39,6 +45,13 @@ def names_of_training(training: Mapping[str, Any], model: Any) -> Optional[List[
     known = args.get('dataset') in (None, '', 'folder', 'ImageFolder') and not args.get('class_map')
     if not where or not isinstance(where, str) or not known:
         return None
+    if not os.path.isabs(where):
+        ran_in = _ran_in(args, path)
+        if ran_in is None:
+            warn(f'it was trained on {where}, relative to what the place of {path} does not tell, so there are '
+                 'no class names: --class-names, of `timm-res2net convert` say, gives them')
+            return None
+        where = str(ran_in / where)
     if not Path(where).is_dir():
         warn(f'the training folder {where} is not here, so there are no class names: --class-names, of '
              '`timm-res2net convert` say, gives them')
@@ -53,3 +66,14 @@ def names_of_training(training: Mapping[str, Any], model: Any) -> Optional[List[
         return None
     warn(f'class names are the folders of {where}, where it was trained')
     return names
+
+
+def _ran_in(args: Mapping[str, Any], path: Path) -> Optional[Path]:
+    """Where train.py ran that left a checkpoint: its folder is OUTPUT/EXPERIMENT there; None if it has been moved."""
+    path = path.resolve()
+    outputs = (path if path.is_dir() else path.parent).parent
+    output = Path(os.path.normpath(str(args.get('output') or 'output/train')))
+    parts = () if output == Path('.') else output.parts
+    if output.is_absolute() or '..' in parts or outputs.parts[len(outputs.parts) - len(parts):] != parts:
+        return None
+    return outputs.parents[len(parts) - 1] if parts else outputs

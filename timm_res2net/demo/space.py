@@ -2,12 +2,13 @@
 import os
 import shutil
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import List, Mapping, Sequence
 
 from packaging.requirements import Requirement
+
+from ..model.scratch import scratch
 
 PACKAGE = Path(__file__).resolve().parents[1]
 APP = '''"""A page to look inside a Res2Net: `timm-res2net demo`, as a Hugging Face Space."""
@@ -80,8 +81,8 @@ def write_space(folder: Path, models: Sequence[str], written: Mapping[str, Path]
         models: Names of the one or two models that are shown, as `timm.create_model` takes them.
         written: Folder in the Space -> folder here, of models that are neither registered nor on the Hub.
     """
-    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.absolute().parent) as scratch:
-        part = Path(scratch) / folder.name
+    with scratch(folder) as beside:
+        part = beside / folder.name
         shutil.copytree(PACKAGE, part / PACKAGE.name, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
         for name, source in written.items():
             shutil.copytree(source, part / name)

@@ -15,10 +15,11 @@ from torch import nn
 
 from ..model.arguments import check_bool, check_choice, check_int, check_path
 from ..model.fold import check_inference, check_weights
+from ..model.scratch import scratch
 from ..model.wrappers import unwrapped
 from .guest import interruptible, quiet, settings_of_export
 from .loaders import load
-from .placing import Taken, check_free, disk_is_full, keep, scratch
+from .placing import Taken, check_free, disk_is_full, keep
 from .preparing import Job, prepare
 from .preprocessing import Images
 from .writers import FORMATS, WRITERS

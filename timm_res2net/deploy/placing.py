@@ -9,25 +9,6 @@ from typing import Iterator, Sequence
 ENOUGH = 2 ** 20  # bytes; with less, whatever went wrong is put down to the disk
 
 
-@contextmanager
-def scratch(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, gone in the end, as are folders above it that were made and stayed empty.
-
-    Raises:
-        OSError: It cannot be made.
-    """
-    missing = [folder for folder in path.absolute().parents if not folder.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-                prefix=f'.{path.name[:100]}.', dir=path.parent, ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
-    finally:
-        for made in missing:
-            with suppress(OSError):  # it is not empty
-                made.rmdir()
-
-
 class Taken(FileExistsError):
     """A file that is there and is to stay."""
 

@@ -122,7 +122,8 @@ def receptive_fields(model: nn.Module) -> List[Layer]:
         for name in ('level2', 'level3', 'level4', 'level5'):
             field = _tree(field, getattr(model, name), name, layers)
     else:
-        raise TypeError(f'{type(model).__name__} is not a network of timm_res2net, take the model without a wrapper.')
+        raise TypeError(
+            f'{type(model).__name__} is not a network of timm_res2net, take one of those, without a wrapper.')
     return layers
 
 

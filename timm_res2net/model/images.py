@@ -11,6 +11,7 @@ What a file holds and how it is read:
   refused, as what unpacks into all memory, or is resized into it
 * EPS, and IPTC, which may hold one: refused, since Pillow would run it as a program
 """
+import os
 from pathlib import Path
 from typing import Any, BinaryIO, Iterable, Iterator, List, Optional, Tuple, Union, cast
 
@@ -142,11 +143,20 @@ def find_images(folder: Path, count: Optional[int] = None) -> List[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f'images={str(folder)!r} is not a folder.')
-    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(p for p in _files(folder) if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise ValueError(f'images={str(folder)!r} holds no image files.')
     taken = min(count or len(paths), len(paths))
     return [paths[i * len(paths) // taken] for i in range(taken)]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Through links, as timm's readers of folders go; each folder once, lest a link lead round in a circle."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]
+        yield from (Path(place, name) for name in files)
 
 
 def bundled(names: Iterable[str] = SHOWN) -> Iterator[Tuple[str, np.ndarray]]:

@@ -28,7 +28,7 @@ _EXPORTED = 'an exported file, which deploy.load runs: weights are in the checkp
 
 _PLACES = (  # how an address begins, and what to do
     (r'https?:/', 'an address: download it, or timm.create_model(.., pretrained_cfg_overlay=dict(url=ADDRESS)) does'),
-    (r'hf[-_]?(?:hub)?:', 'a place on the Hub: from_hub(USER/NAME) loads from there'),
+    (r'hf[-_]?(?:hub)?:', 'a place on the Hub: from_hub(USER/NAME), or a command that takes a model, loads from there'),
     (r'local-dir:', "timm's name of a folder: give the folder alone"),
     (r'[a-z][a-z0-9+]+:/', 'an address, and only files of this machine are read: copy it here and give its path'),
     (r'~', 'a path that only a shell understands: give the whole path'),

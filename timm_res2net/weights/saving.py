@@ -5,7 +5,7 @@
 """
 import copy
 import json
-import tempfile
+import os
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
@@ -19,6 +19,7 @@ from ..model.cifar import Res2NetCifar
 from ..model.data_cfg import OF_THE_WEIGHTS, SOURCE_KEYS, class_names, data_entries, for_channels, in_order, own_cfg
 from ..model.dla import Res2NetDla
 from ..model.networks import Network, Res2Net
+from ..model.scratch import scratch
 from ..model.variants import FREE_FORM, VARIANTS
 from ..model.wrappers import unwrapped
 from .building import json_ready
@@ -80,21 +81,28 @@ def save_as_timm(model: nn.Module, folder: Union[str, Path], overwrite: bool = F
 def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], Any]) -> Path:
     """Fill a temporary folder beside `folder` and move it there at the end, so that nothing half-done is left."""
     folder = Path(folder)
-    if folder.exists() and not overwrite:
+    if os.path.lexists(folder) and not overwrite:  # a link, too, to whatever
         raise FileExistsError(f'{folder} exists already; choose another folder or overwrite it.')
-    if folder.exists():
+    if os.path.lexists(folder):
         names = [p.name for p in folder.iterdir()] if folder.is_dir() else ['a file']
         others = sorted(n for n in names if n not in (CONFIG, WEIGHTS))
         if others:
             raise FileExistsError(f'{folder} holds more than weights ({", ".join(others[:4])}); it is not overwritten.')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as scratch:
-        new = Path(scratch) / 'new'
+    with scratch(folder) as beside:
+        new, old = beside / 'new', beside / 'old'
         new.mkdir()
         fill(new)
-        if folder.exists():
-            folder.rename(Path(scratch) / 'old')
-        new.rename(folder)
+        try:
+            if overwrite and os.path.lexists(folder):
+                folder.rename(old)
+            new.rename(folder)
+        except OSError as error:
+            raise FileExistsError(
+                f'{folder} cannot be put in place ({error.strerror}): it is in use, or another has written it '
+                'meanwhile; choose another folder.') from error
+        finally:
+            if old.exists() and not os.path.lexists(folder):  # interrupted in between
+                old.rename(folder)
     return folder
 
 

@@ -84,7 +84,9 @@ def _rounds(
                     rounds[key][n][what].update(found[what])
     whole = {key: found for key, found in rounds.items() if ' '.join(key) not in skipped}
     if not whole:
-        raise RuntimeError(f'none of the paths to measure could be built (--paths {args.paths}): {skipped}')
+        if not skipped:
+            raise ValueError(f'paths={args.paths!r} names none of the paths that there are with these options.')
+        raise RuntimeError(f'none of the paths to measure could be built: {skipped}')
     return whole, skipped
 
 
