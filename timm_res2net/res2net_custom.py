@@ -2,6 +2,7 @@
 
 `timm.list_models(module='res2net_custom')` lists exactly these.
 """
+import inspect
 import re
 import sys
 import warnings
@@ -41,7 +42,7 @@ def register_variant(name: str, variant: Variant, weights: Iterable[Weights] = (
 
 
 def _check(name: str, variant: Variant, rows: List[Weights]) -> None:
-    """Build the variant, on no device, and look at what timm will be told of it."""
+    """Build the variant and look at what timm will be told of it."""
     if not isinstance(name, str) or not re.fullmatch(r'\w+', name):
         raise ValueError(
             f'name={name!r} must be letters, digits and _: for timm a dot begins a tag, / and : say where a model is.')
@@ -55,7 +56,9 @@ def _check(name: str, variant: Variant, rows: List[Weights]) -> None:
         for shown, given in (('arguments', variant.arguments), ('data', variant.data), *of_rows):
             if not isinstance(given, dict):
                 raise TypeError(f'{shown}={given!r} must be a dictionary.')
-        network = variant.cls(**variant.arguments, device='meta')
+        takes = inspect.signature(variant.cls).parameters.values()
+        anywhere = any(p.name == 'device' or p.kind is p.VAR_KEYWORD for p in takes)  # a class of one's own may not
+        network = variant.cls(**variant.arguments, **({'device': 'meta'} if anywhere else {}))
         for shown, given in (('data', variant.data), *of_rows):
             check_own_cfg(shown, given, network.in_chans)
     except (TypeError, ValueError) as error:

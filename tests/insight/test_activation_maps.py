@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from torch.nn.utils import prune
 
 import timm_res2net
 from timm_res2net.insight.activation_maps import METHODS, class_activation_maps, heat_inside
@@ -95,7 +96,8 @@ def test_every_method_maps_any_layer_and_leaves_the_model_alone(method, model):
     assert any(g is not None for g in grads) and model.conv1[0].weight.grad is None
 
 
-@pytest.mark.parametrize('way', ['folded', 'frozen', 'no_grad', 'inference_mode', 'made in inference_mode', 'compiled'])
+@pytest.mark.parametrize('way', [
+    'folded', 'frozen', 'no_grad', 'inference_mode', 'made in inference_mode', 'compiled', 'pruned'])
 def test_a_model_for_inference_is_mapped_too(way, model):
     images = torch.randn(1, 3, 64, 64)
     expected = class_activation_maps(model, images, [1])
@@ -107,6 +109,10 @@ def test_a_model_for_inference_is_mapped_too(way, model):
     elif way == 'made in inference_mode':
         with torch.inference_mode():
             given = copy.deepcopy(model)
+    elif way == 'pruned':
+        given = copy.deepcopy(model)
+        prune.identity(given.layer1[0].conv1, 'weight')
+        given(images)
     elif way == 'compiled':
         given = torch.compile(model)
     with torch.no_grad() if way == 'no_grad' else torch.inference_mode(way == 'inference_mode'):

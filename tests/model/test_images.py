@@ -331,4 +331,7 @@ def test_links_are_followed_once(tmp_path):
     for name in ('ant', 'bee'):
         (some / name).symlink_to(tmp_path / 'all' / name)
     (tmp_path / 'all/ant/round').symlink_to(some)
-    assert [str(p.relative_to(some)) for p in find_images(some)] == ['ant/0.png', 'bee/0.png']
+    (tmp_path / 'all/ant/bee').symlink_to(tmp_path / 'all/bee')
+    (tmp_path / 'all/bee/ant').symlink_to(tmp_path / 'all/ant')
+    assert [str(p.relative_to(some)) for p in find_images(some)] == [
+        'ant/0.png', 'ant/bee/0.png', 'bee/0.png', 'bee/ant/0.png']

@@ -70,7 +70,7 @@ def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Op
 
 def _ran_in(args: Mapping[str, Any], path: Path) -> Optional[Path]:
     """Where train.py ran that left a checkpoint: its folder is OUTPUT/EXPERIMENT there; None if it has been moved."""
-    path = path.resolve()
+    path = Path(os.path.abspath(path))
     outputs = (path if path.is_dir() else path.parent).parent
     output = Path(os.path.normpath(str(args.get('output') or 'output/train')))
     parts = () if output == Path('.') else output.parts

@@ -20,6 +20,8 @@ def examined(model: nn.Module) -> Any:
         for name, value in vars(module).items():
             if name.endswith('_hooks'):
                 memo[id(value)] = copy.copy(value)
+            elif isinstance(value, torch.Tensor):  # a pruned weight, computed at each call, cannot be copied
+                memo[id(value)] = value.detach()
     for tensor in (*model.parameters(), *model.buffers()):
         value = tensor.detach().clone() if tensor.is_inference() else tensor.detach()
         memo[id(tensor)] = nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value

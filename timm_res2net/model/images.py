@@ -151,11 +151,10 @@ def find_images(folder: Path, count: Optional[int] = None) -> List[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Through links, as timm's readers of folders go; each folder once, lest a link lead round in a circle."""
-    seen = set()
+    """Through links, as timm's readers of folders go, but not round in circles."""
     for place, folders, files in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]
+        above = {os.path.realpath(p) for p in (place, *Path(place).parents)}
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in above]
         yield from (Path(place, name) for name in files)
 
 

@@ -38,7 +38,8 @@ class NetworkArguments(BlockArguments):
         check_choice('global_pool', self.global_pool, _POOLS)
         if not self.global_pool and self.num_classes and not self.pool_free:
             raise ValueError(
-                f"global_pool='' leaves a map that num_classes={self.num_classes} cannot classify, set num_classes=0.")
+                f"global_pool='' leaves a map that num_classes={self.num_classes} cannot classify, set num_classes=0 "
+                "or give global_pool='avg'.")
         check_real('drop_rate', self.drop_rate, 0, 1)
 
 
