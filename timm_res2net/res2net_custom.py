@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import warnings
-from typing import Any, Callable, Iterable, List
+from typing import Any, Callable, Iterable, List, Mapping
 
 from timm.models import generate_default_cfgs, is_model, model_entrypoint, register_model
 from torch import nn
@@ -16,6 +16,7 @@ from .model.networks import Network
 from .model.variants import VARIANTS, Variant
 from .weights.building import build
 from .weights.catalogue import CATALOGUE, Weights
+from .weights.matching import complete
 from .weights.pretrained_cfg import pretrained_cfgs
 
 __all__: List[str] = []  # filled by timm's registry
@@ -43,9 +44,10 @@ def register_variant(name: str, variant: Variant, weights: Iterable[Weights] = (
 
 def _check(name: str, variant: Variant, rows: List[Weights]) -> None:
     """Build the variant and look at what timm will be told of it."""
-    if not isinstance(name, str) or not re.fullmatch(r'\w+', name):
+    if not isinstance(name, str) or not re.fullmatch(r'[\w-]+', name):
         raise ValueError(
-            f'name={name!r} must be letters, digits and _: for timm a dot begins a tag, / and : say where a model is.')
+            f'name={name!r} must be letters, digits, _ and -: for timm a dot begins a tag, / and : tell where a model '
+            'is.')
     if not isinstance(variant, Variant) or not (isinstance(variant.cls, type) and issubclass(variant.cls, Network)):
         raise TypeError(f'{name}: {variant!r} must be a Variant(cls, arguments, words), cls a class of this package.')
     for row in rows:
@@ -54,8 +56,9 @@ def _check(name: str, variant: Variant, rows: List[Weights]) -> None:
     try:
         of_rows = [(f"data of '{row.name}'", row.data) for row in rows]
         for shown, given in (('arguments', variant.arguments), ('data', variant.data), *of_rows):
-            if not isinstance(given, dict):
+            if not isinstance(given, Mapping):
                 raise TypeError(f'{shown}={given!r} must be a dictionary.')
+        complete(variant.cls, variant.arguments)
         takes = inspect.signature(variant.cls).parameters.values()
         anywhere = any(p.name == 'device' or p.kind is p.VAR_KEYWORD for p in takes)  # a class of one's own may not
         network = variant.cls(**variant.arguments, **({'device': 'meta'} if anywhere else {}))

@@ -124,7 +124,7 @@ def test_class_names_come_from_a_file_or_from_the_training_folder(trained):
 
 
 @pytest.mark.parametrize('output, where, found', [
-    (None, 'output/train/run', True), ('./out', 'out/run', True), ('.', 'run', True),
+    (None, 'output/train/run', True), ('./out', 'out/run', True), ('.', 'run', False),
     ('out', 'moved/run', False), ('../out', 'out/run', False), ('/out', 'out/run', False)])
 def test_a_relative_folder_is_looked_for_where_the_training_ran(output, where, found, trained, tmp_path):
     """Not where the command runs, which may have another of that name."""

@@ -1,5 +1,6 @@
 """Class activation maps against the formula."""
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -69,7 +70,9 @@ def test_the_models_own_answer_is_the_default(model):
     images = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
         answers = model(images).argmax(1).tolist()
-    assert torch.equal(class_activation_maps(model, images), class_activation_maps(model, images, answers))
+    expected = class_activation_maps(model, images, answers)
+    for given in (None, torch.tensor(answers), [torch.tensor(a) for a in answers], np.array(answers)):
+        assert torch.equal(class_activation_maps(model, images, given), expected)
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -97,7 +100,7 @@ def test_every_method_maps_any_layer_and_leaves_the_model_alone(method, model):
 
 
 @pytest.mark.parametrize('way', [
-    'folded', 'frozen', 'no_grad', 'inference_mode', 'made in inference_mode', 'compiled', 'pruned'])
+    'folded', 'frozen', 'no_grad', 'inference_mode', 'made in inference_mode', 'compiled', 'compile()', 'pruned'])
 def test_a_model_for_inference_is_mapped_too(way, model):
     images = torch.randn(1, 3, 64, 64)
     expected = class_activation_maps(model, images, [1])
@@ -112,7 +115,10 @@ def test_a_model_for_inference_is_mapped_too(way, model):
     elif way == 'pruned':
         given = copy.deepcopy(model)
         prune.identity(given.layer1[0].conv1, 'weight')
-        given(images)
+        given.kept = [given(images)], threading.Lock()  # neither can be copied
+    elif way == 'compile()':
+        given = copy.deepcopy(model)
+        given.compile()
     elif way == 'compiled':
         given = torch.compile(model)
     with torch.no_grad() if way == 'no_grad' else torch.inference_mode(way == 'inference_mode'):
@@ -137,13 +143,13 @@ def test_a_layers_map_is_what_leaves_it_whatever_is_done_in_place_behind(layer):
     name = f'{layer}.0' if layer.endswith('bn3') else layer
     folded = fold(model), layer.replace('bns', 'convs').replace('bn', 'conv')
     for network, place in ((model, layer), folded):
-        if place in dict(network.named_modules()):
-            torch.testing.assert_close(
-                timm_res2net.effective_receptive_field(network, images, place),
-                timm_res2net.effective_receptive_field(pure, images, name), rtol=1e-3, atol=1e-6)
-            torch.testing.assert_close(
-                class_activation_maps(network, images, [1], place), class_activation_maps(pure, images, [1], name),
-                rtol=1e-3, atol=1e-3)
+        assert place in dict(network.named_modules())
+        torch.testing.assert_close(
+            timm_res2net.effective_receptive_field(network, images, place),
+            timm_res2net.effective_receptive_field(pure, images, name), rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(
+            class_activation_maps(network, images, [1], place), class_activation_maps(pure, images, [1], name),
+            rtol=1e-3, atol=1e-3)
 
 
 class Doubled(torch.nn.Module):

@@ -153,7 +153,8 @@ def test_anti_aliasing_is_counted_or_refused():
 
 
 @pytest.mark.parametrize('name, arguments', [
-    ('test_res2net_custom', {}), ('test_res2net_custom', dict(in_chans=1)), ('resnet26', dict(in_chans=5))])
+    ('test_res2net_custom', {}), ('test_res2net_custom', dict(in_chans=1)), ('resnet26', dict(in_chans=5)),
+    ('tresnet_m', {})])
 def test_the_cost_is_what_torch_counts(name, arguments):
     model = timm.create_model(name, **arguments).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

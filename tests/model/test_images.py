@@ -333,5 +333,4 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / 'all/ant/round').symlink_to(some)
     (tmp_path / 'all/ant/bee').symlink_to(tmp_path / 'all/bee')
     (tmp_path / 'all/bee/ant').symlink_to(tmp_path / 'all/ant')
-    assert [str(p.relative_to(some)) for p in find_images(some)] == [
-        'ant/0.png', 'ant/bee/0.png', 'bee/0.png', 'bee/ant/0.png']
+    assert [str(p.relative_to(some)) for p in find_images(some)] == ['ant/0.png', 'bee/0.png']

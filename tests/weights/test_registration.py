@@ -175,8 +175,7 @@ def test_a_row_of_weights_with_classes_of_its_own(tmp_path):
     timm_res2net.save_folder(trained, tmp_path / 'folder')
     code = f'''
         import timm, timm_res2net as t, torch
-        from timm_res2net.model.variants import VARIANTS, Variant
-from timm_res2net.weights.catalogue import CATALOGUE, Weights
+        from timm_res2net.model.variants import VARIANTS
         row = t.Weights('ten.digits', file={str(tmp_path / "folder" / "model.safetensors")!r}, num_classes=10)
         t.register_variant('ten', VARIANTS['test_res2net_custom'], [row])
         trained = t.load_checkpoint({str(tmp_path / "folder")!r}).eval()

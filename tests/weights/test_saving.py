@@ -355,3 +355,10 @@ def test_where_nothing_is_written_no_parents_are_made(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match='link exists already'):
         save_folder(timm.create_model('test_res2net_custom'), tmp_path / 'link')
     assert [p.name for p in tmp_path.iterdir()] == ['link']
+
+
+def test_what_has_no_effect_in_a_folder_is_left_aside(tmp_path):
+    """Where attention acts, of a network without any."""
+    model = randomize(timm.create_model('test_res2net_custom', attn_position='split'))
+    again = load_checkpoint(save_folder(model, tmp_path / 'folder'))
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in again.state_dict().items())

@@ -78,5 +78,7 @@ def importing() -> Iterator[None]:
 
 def _stop(*_: Any) -> None:
     """End at once, since nothing has been begun."""
-    os.write(2, b'stopped\n')
-    os._exit(130)
+    try:
+        os.write(2, b'stopped\n')
+    finally:  # stderr may be closed
+        os._exit(130)

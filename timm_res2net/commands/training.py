@@ -13,7 +13,8 @@ def folder_names(folder: Path, args: Mapping[str, Any]) -> List[str]:
     Raises:
         Refusal: There are none, or the training numbered its classes by a file.
     """
-    from timm.data.readers.reader_image_folder import ReaderImageFolder
+    from timm.data.readers.img_extensions import get_img_extensions
+    from timm.utils import natural_key
     if args.get('class_map'):
         raise Refusal('the training used --class-map, so folders do not tell the classes: use --class-names')
     if not folder.is_dir():
@@ -22,11 +23,14 @@ def folder_names(folder: Path, args: Mapping[str, Any]) -> List[str]:
         if (folder / split).is_dir():
             folder = folder / split
             break
-    try:
-        numbers = ReaderImageFolder(str(folder)).class_to_idx  # as train.py: folders without images are no classes
-    except RuntimeError:
-        raise Refusal(f'--data-dir {folder}: there are no images in it, in a folder for each class') from None
-    return sorted(numbers, key=numbers.__getitem__)
+    suffixes = tuple(get_img_extensions())
+    # as train.py numbers them: by the last folder, and those without images are no classes
+    names = {'' if place == str(folder) else os.path.basename(place) for place, _, files in os.walk(
+        folder, followlinks=True) if any(f.lower().endswith(suffixes) for f in files)}
+    if not names or '' in names:
+        raise Refusal(f'--data-dir {folder}: there must be images in a folder for each class' + (
+            ', and some are in none' if names else ''))
+    return sorted(names, key=natural_key)
 
 
 def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Optional[List[str]]:
@@ -69,11 +73,11 @@ def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Op
 
 
 def _ran_in(args: Mapping[str, Any], path: Path) -> Optional[Path]:
-    """Where train.py ran that left a checkpoint: its folder is OUTPUT/EXPERIMENT there; None if it has been moved."""
+    """Where train.py ran that left a checkpoint: its folder is OUTPUT/EXPERIMENT there; None if that does not tell."""
     path = Path(os.path.abspath(path))
     outputs = (path if path.is_dir() else path.parent).parent
     output = Path(os.path.normpath(str(args.get('output') or 'output/train')))
-    parts = () if output == Path('.') else output.parts
-    if output.is_absolute() or '..' in parts or outputs.parts[len(outputs.parts) - len(parts):] != parts:
+    parts = output.parts  # of '.' none, which any place would fit
+    if not parts or output.is_absolute() or '..' in parts or outputs.parts[-len(parts):] != parts:
         return None
-    return outputs.parents[len(parts) - 1] if parts else outputs
+    return outputs.parents[len(parts) - 1]

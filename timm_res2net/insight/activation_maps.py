@@ -3,8 +3,7 @@
 Selvaraju et al., `Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization`,
 https://arxiv.org/abs/1610.02391; the Res2Net paper's figure 4 compares such maps of ResNet-50 and Res2Net-50.
 """
-from numbers import Integral
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple, cast
 
 import torch
 from timm.layers import to_2tuple
@@ -64,7 +63,8 @@ def class_activation_maps(
     if not num_classes:
         raise ValueError('The model has no classifier, so there is no class to map.')
     if classes is not None:
-        wrong = [c for c in classes if isinstance(c, bool) or not isinstance(c, Integral) or not 0 <= c < num_classes]
+        classes = cast(List[int], torch.as_tensor(classes).tolist() if len(classes) else [])
+        wrong = [c for c in classes if type(c) is not int or not 0 <= c < num_classes]
         if wrong or len(classes) != len(images):
             raise ValueError(
                 f'classes={list(classes)!r} must be {len(images)} numbers from 0 to {num_classes - 1}, one per '

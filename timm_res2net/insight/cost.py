@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..model.arguments import check_int
 from ..model.wrappers import input_channels
+from .groups import split_blocks
 
 
 def cost(name: Union[str, nn.Module], size: Optional[int] = None, **kwargs: Any) -> Tuple[int, float]:
@@ -26,7 +27,9 @@ def cost(name: Union[str, nn.Module], size: Optional[int] = None, **kwargs: Any)
     model = model.to('meta').eval()
     own = (getattr(model, 'pretrained_cfg', None) or {}).get('input_size')
     height, width = own[1:] if own and size is None else 2 * (check_int('size', size),)
+    channels = getattr(model, 'in_chans', None) or kwargs.get('in_chans') or (
+        input_channels(model) if split_blocks(model) or not own else own[0])
     counter = FlopCounterMode(display=False)
     with counter:
-        model(torch.empty(1, input_channels(model), height, width, device='meta'))
+        model(torch.empty(1, channels, height, width, device='meta'))
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2

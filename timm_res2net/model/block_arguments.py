@@ -91,10 +91,8 @@ class BlockArguments:
             raise ValueError(
                 "first_block='hierarchical' needs stride_position='conv1': with the stride in the split, groups of "
                 'different resolution would be added.')
-        for name, default in (('rd_ratio', None), ('attn_position', 'output')):
-            value = getattr(self, name)
-            if resolve_layer('attn_layer', self.attn_layer) is None and value != default:
-                raise ValueError(f"{name}={value!r} has no effect without an attn_layer, add attn_layer='se'.")
+        if resolve_layer('attn_layer', self.attn_layer) is None and self.rd_ratio is not None:
+            raise ValueError(f"rd_ratio={self.rd_ratio!r} has no effect without an attn_layer, add attn_layer='se'.")
 
     def settle(self, **values: Any) -> None:
         """Put what an argument stands for in its place, while it is being checked."""

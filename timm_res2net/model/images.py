@@ -151,10 +151,15 @@ def find_images(folder: Path, count: Optional[int] = None) -> List[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Through links, as timm's readers of folders go, but not round in circles."""
+    """Through links, as timm's readers of folders go, but to each folder once, lest they lead round in circles."""
+    seen = {os.path.realpath(folder)}
     for place, folders, files in os.walk(folder, followlinks=True):
-        above = {os.path.realpath(p) for p in (place, *Path(place).parents)}
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in above]
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(place, name)), name))
+        for name in list(folders):
+            real = os.path.realpath(os.path.join(place, name))
+            if real in seen:
+                folders.remove(name)
+            seen.add(real)
         yield from (Path(place, name) for name in files)
 
 

@@ -37,6 +37,8 @@ def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]
     full = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.name != 'depth'}  # `layers` says it
     if full['attn_layer'] == 'se' and full['rd_ratio'] is None:
         full['rd_ratio'] = 1 / 16
+    if not full['attn_layer']:
+        full['attn_position'] = 'output'
     return full
 
 

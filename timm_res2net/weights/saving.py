@@ -4,6 +4,7 @@
     save_as_timm(model, 'folder')      the same under timm's own name, for people without this package
 """
 import copy
+import errno
 import json
 import os
 from pathlib import Path
@@ -84,7 +85,7 @@ def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], Any
     if os.path.lexists(folder) and not overwrite:  # a link, too, to whatever
         raise FileExistsError(f'{folder} exists already; choose another folder or overwrite it.')
     if os.path.lexists(folder):
-        names = [p.name for p in folder.iterdir()] if folder.is_dir() else ['a file']
+        names = [p.name for p in folder.iterdir()] if folder.is_dir() else ['a file or a link']
         others = sorted(n for n in names if n not in (CONFIG, WEIGHTS))
         if others:
             raise FileExistsError(f'{folder} holds more than weights ({", ".join(others[:4])}); it is not overwritten.')
@@ -97,11 +98,13 @@ def _write(folder: Union[str, Path], overwrite: bool, fill: Callable[[Path], Any
                 folder.rename(old)
             new.rename(folder)
         except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY):
+                raise
             raise FileExistsError(
                 f'{folder} cannot be put in place ({error.strerror}): it is in use, or another has written it '
                 'meanwhile; choose another folder.') from error
         finally:
-            if old.exists() and not os.path.lexists(folder):  # interrupted in between
+            if os.path.lexists(old) and not os.path.lexists(folder):  # interrupted in between
                 old.rename(folder)
     return folder
 
