@@ -154,7 +154,7 @@ class Res2NetCifar(Network, ResNet):
         for i in range(max_index + 1, 3):
             setattr(self, f'layer{i + 1}', nn.Sequential())
         if max_index < 2:
-            self.num_features = self.head_hidden_size = self.feature_info[max_index]['num_chs']
+            self.num_features = self.feature_info[max_index]['num_chs']
         if prune_head or max_index < 2:
             self.reset_classifier(0, '')
         return take_indices

@@ -33,6 +33,8 @@ class Network(nn.Module):
     out_indices: ClassVar[Tuple[int, ...]]
     if TYPE_CHECKING:  # what timm's classes and its builder give them; TorchScript must not see it
         num_classes: int
+        num_features: Any
+        head_hidden_size: Any
         in_chans: int
         first_block: str
         arguments: NetworkArguments
@@ -51,6 +53,7 @@ class Network(nn.Module):
         head.settle(num_classes=num_classes, global_pool=global_pool)
         head.check_head()
         super().reset_classifier(num_classes, global_pool)  # type: ignore[misc]  # of timm's class beside this one
+        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()  # older timm leaves it as it was
 
     def reparameterize(self) -> None:
         """Fold every norm into its convolution, in place, and go to eval mode; see `fold`."""
