@@ -64,8 +64,8 @@ def collect(recorded: Dict[str, Any]) -> Dict[str, Any]:
 
 def difference(a: Dict[str, Any], b: Dict[str, Any]) -> Dict[str, Any]:
     """Top-1 of a row minus that of another, seed by seed; a run apart saw other crops than its seed's others."""
-    other = {seed: top1 for seed, top1 in zip(b['seeds'], b['top1'], strict=True) if {seed}.isdisjoint(
-        (*a['apart'], *b['apart']))}
+    apart = {*a['apart'], *b['apart']}
+    other = {seed: top1 for seed, top1 in zip(b['seeds'], b['top1'], strict=True) if seed not in apart}
     return {
         'network': a['network'], 'minus': b['network'], 'points': [
             round(top1 - other[seed], 2) for seed, top1 in zip(a['seeds'], a['top1'], strict=True) if seed in other]}

@@ -18,10 +18,9 @@ import timm
 import yaml
 from equal_cost import MODEL, RECIPE, ROWS, run_name
 from evidence import RECIPE_FILE, RESULTS
-from ship_weights import check_finished, check_recipe, made_on, time_of
+from ship_weights import check_finished, check_recipe, made_on, measure, time_of
 
-import timm_res2net
-from timm_res2net.commands.evaluate import evaluate
+import timm_res2net  # noqa: F401  registers the variants
 from timm_res2net.insight import cost
 
 
@@ -41,10 +40,7 @@ def result(folder: Path, data: Path, log: str) -> Dict[str, Any]:
     arguments, seed = run['model_kwargs'], run['seed']
     planned(arguments, seed)
     model = timm.create_model(MODEL, num_classes=recipe['num_classes'], **arguments)
-    timm_res2net.load_checkpoint(folder / 'last.pth.tar', model)
-    measured = evaluate(model.eval(), data)
-    if measured['failures']:
-        raise ValueError(measured['failures'][0]['error'])
+    measured = measure(folder, model, data)
     parameters, macs = cost(MODEL, num_classes=recipe['num_classes'], **arguments)
     time, losses = time_of(log), re.findall(r'Train: .*\(100%\)\]  Loss: \S+ \(([\d.]+)\)', log)
     return {

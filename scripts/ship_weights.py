@@ -48,6 +48,15 @@ def check_finished(run: Path, recipe: Dict[str, Any]) -> int:
     return epochs
 
 
+def measure(run: Path, model: Any, data: Path, use_ema: bool = True) -> Dict[str, Any]:
+    """Fill a model with the last weights of a run and measure it in fp32, see `evaluate`."""
+    timm_res2net.load_checkpoint(run / 'last.pth.tar', model, use_ema=use_ema)
+    measured = evaluate(model.eval(), data)
+    if measured['failures']:
+        raise ValueError(measured['failures'][0]['error'])
+    return measured
+
+
 def made_on(run: Path) -> Dict[str, Any]:
     """The machine, versions and date of a run; train.py does not write them down: those of here and now."""
     by_gpu = run.parent / 'runs.json'
@@ -105,10 +114,7 @@ def main() -> int:
     measured = {}
     for averaged in (True, False):
         model = timm.create_model(args.name.split('.')[0], num_classes=recipe['num_classes'])
-        timm_res2net.load_checkpoint(args.run / 'last.pth.tar', model, use_ema=averaged)
-        measured[averaged] = model, evaluate(model.eval(), args.data)
-        if measured[averaged][1]['failures']:
-            raise ValueError(measured[averaged][1]['failures'][0]['error'])
+        measured[averaged] = model, measure(args.run, model, args.data, averaged)
         print('averaged' if averaged else 'last', measured[averaged][1])
     averaged = recipe['model_ema']
     model, result = measured[averaged]

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import timm
 import torch
+from own_layer import OwnAntiAliasing
 from timm.layers import freeze_batch_norm_2d
 from timm.utils.model import reparameterize_model
 from torch import nn
@@ -223,20 +224,10 @@ def test_a_folded_network_too():
         assert_close(torch.export.export(folded, (x,)).module()(x), y)
 
 
-class Blur(nn.Module):
-    """Anti-aliasing of one's own."""
-
-    def __init__(self, channels=None, stride=2, device=None, dtype=None):
-        super().__init__()
-        self.pool = nn.MaxPool2d(3, stride, 1)
-
-    def forward(self, x):
-        return self.pool(x)
-
-
 def test_anti_aliasing_of_ones_own_is_no_norm():
     torch.manual_seed(0)
-    model = timm.create_model('test_res2net_custom', aa_layer=Blur, replace_stem_pool=True, zero_init_last=False).eval()
+    model = timm.create_model(
+        'test_res2net_custom', aa_layer=OwnAntiAliasing, replace_stem_pool=True, zero_init_last=False).eval()
     x = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         assert_close(fold(model)(x), model(x))

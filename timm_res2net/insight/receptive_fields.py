@@ -101,7 +101,8 @@ def receptive_fields(model: nn.Module) -> List[Layer]:
     """
     layers: List[Layer] = []
     aa_layer = getattr(getattr(model, 'arguments', None), 'aa_layer', None)
-    aa_class = getattr(resolve_layer('aa_layer', aa_layer), 'func', resolve_layer('aa_layer', aa_layer))
+    resolved = resolve_layer('aa_layer', aa_layer)
+    aa_class = getattr(resolved, 'func', resolved)  # of a partial
     if aa_class is not None and not (
             isinstance(aa_class, type) and issubclass(aa_class, (nn.AvgPool2d, nn.MaxPool2d, nn.Conv2d, BlurPool2d))):
         raise TypeError(f"what aa_layer={aa_layer!r} sees is not known: use 'blur', 'avg' or a subclass of those.")
