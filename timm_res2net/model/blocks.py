@@ -165,8 +165,8 @@ class Res2NetBottleneck(Res2NetBlock):
             dilation: Dilation of the stage.
             first_dilation: Dilation before this block, the previous stage's in a first block: that of its 3x3
                 convolutions unless its stride, if it was traded for dilation, stood before them.
-            drop_block: Makes the DropBlock layer that acts on the concatenation; behind activation and anti-aliasing,
-                which timm's Bottleneck has behind it.
+            drop_block: Makes the DropBlock layer that acts on the concatenation: after activation and anti-aliasing,
+                which come after it in timm's Bottleneck.
             drop_path: Stochastic depth of the branch.
             is_first: Whether it opens a stage, None for yes where it has a stride or a projection.
             **arguments: `scale`, `base_width`, .. as `BlockArguments` declares them.
