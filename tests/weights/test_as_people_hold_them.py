@@ -186,6 +186,11 @@ class TestInSeveralFiles:
             with pytest.raises((CheckpointError, FileNotFoundError), match=error):
                 load_checkpoint(tmp_path / 'folder')
         index = tmp_path / 'folder' / 'model.safetensors.index.json'
+        self.write(state, tmp_path / 'folder')
+        less = {k: v for k, v in json.loads(index.read_text())['weight_map'].items() if not k.startswith('fc.')}
+        index.write_text(json.dumps({'weight_map': less}))
+        with pytest.raises(CheckpointError, match=r'it has fc\.\w+, which .*json does not say'):
+            load_checkpoint(tmp_path / 'folder')
         for words in ('{}', '{"weight_map": {}}', '{"weight_map": [1]}'):
             index.write_text(words)
             with pytest.raises(CheckpointError, match='index.json: it has no weight_map'):
@@ -205,6 +210,20 @@ class TestNames:
             assert same(loaded, trunk) and loaded.checkpoint_info.prefix == prefix
             assert 'first block, strides' in loaded.checkpoint_info.assumed[1]
             assert loaded.checkpoint_info.assumed[0].startswith('numbers to be those of the children')
+
+    @pytest.mark.parametrize('kind', ['', 'deep'])
+    @pytest.mark.parametrize('conv, norm', [('conv1', 'bn1'), ('0', '1')])
+    def test_a_stem_around_the_first_layers(self, conv, norm, kind, saved):
+        model = timm.create_model(NAME, num_classes=5, **(
+            dict(stem_type='', stem_width=64) if not kind else {}))
+        state = {
+            k.replace('conv1', f'stem.{conv}', 1) if k.startswith('conv1.') else
+            k.replace('bn1', f'stem.{norm}', 1) if k.startswith('bn1.') else k: v
+            for k, v in model.state_dict().items()}
+        for prefix in ('', 'encoder.'):
+            loaded = load_checkpoint(saved(under(prefix, state)))
+            assert same(loaded, model.state_dict()) and loaded.arguments == model.arguments
+            assert 'first block, strides' in loaded.checkpoint_info.assumed[0]
 
     def test_numbers_of_something_else(self, state, saved):
         beside = {'decoder.4.0.conv1.weight': torch.zeros(4, 4, 3, 3)}
@@ -359,3 +378,48 @@ def test_heads_that_are_left_out_may_share_their_memory(tmp_path):
     torch.save({**state, 'bn1.bias': state['bn1.weight']}, tmp_path / 'damaged.pth')
     with pytest.raises(CheckpointError, match='share the same memory'):
         load_checkpoint(tmp_path / 'damaged.pth')
+
+
+def test_two_files_in_one_are_taken_as_neither(state, saved):
+    first, second = bytes_of(state), bytes_of(state_of(num_classes=7))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode='w') as archive:
+        for name, content in (('a.pth', first), ('b.pth', second)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    for content, words in ((buffer.getvalue(), 'a tar archive: unpack it'), (first + second, 'two files in one')):
+        path = saved(state)
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=words):
+            load_checkpoint(path)
+
+
+def test_folded_norms_are_told(saved):
+    model = timm.create_model(NAME).eval()
+    model.reparameterize()
+    for look in (load_checkpoint, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=r'norms are folded into its convolutions \(layer1\.0\.conv1\.bias'):
+            look(saved(model.state_dict()))
+
+
+class Tensor:
+    """What paddle.save writes of a tensor in a dictionary within another."""
+
+    def __init__(self, name, array):
+        self.name, self.array = name, array
+
+    def __reduce__(self):
+        return tuple, ((self.name, self.array),)
+
+
+def test_weights_that_paddle_saved_within_a_dictionary(state, tmp_path):
+    path = tmp_path / 'nested.pdparams'
+    tensors = {k: Tensor(f'linear_0.{i}', v.numpy()) for i, (k, v) in enumerate(state.items())}
+    path.write_bytes(pickle.dumps({'model': tensors, 'epoch': 3}, protocol=4))
+    assert same(load_checkpoint(path), state)
+    for items in (('a', 1), [1, 2], 3):
+        path.write_bytes(pickle.dumps({'model': Tensor('a', 1), 'b': Tensor(*items) if isinstance(items, tuple) else
+                                       Tensor(items, items)}, protocol=4))
+        with pytest.raises(CheckpointError, match=r'asks for builtins\.tuple'):
+            load_checkpoint(path)

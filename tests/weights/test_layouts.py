@@ -12,6 +12,7 @@ from timm_res2net import CheckpointError, Res2NetDla, load_checkpoint
 from timm_res2net.weights.checkpoint import Checkpoint
 from timm_res2net.weights.comparing import randomize
 from timm_res2net.weights.layouts import rename
+from timm_res2net.weights.layouts.layout import STRIDED
 
 DEEP = dict(stem='deep', stem_width=16, avg_down=True)
 PADDLE = ('paddle', 'paddledetection')
@@ -161,7 +162,39 @@ def test_a_detector_gives_its_backbone_and_says_what_was_left_out(tmp_path):
     model = load_checkpoint(tmp_path / 'det.pth')
     assert model.num_classes == 0
     assert model.checkpoint_info.left_out == ['parts outside backbone: neck, rpn_head']
+    assert model.checkpoint_info.assumed == [STRIDED]
     assert torch.equal(model.state_dict()['conv1.6.weight'], network.weights['backbone.stem.6.weight'])
+
+
+@pytest.mark.parametrize('style, beside, told', [
+    ('mmpretrain', 'decode_head.conv_seg.weight', [STRIDED]), ('mmpretrain', None, []),
+    ('detectron2', 'proposal_generator.rpn_head.conv.weight', [STRIDED])])
+def test_what_may_have_been_dilated_is_said(style, beside, told, tmp_path):
+    state = {**Foreign(style, **DEEP).weights, **({beside: torch.zeros(4, 4, 1, 1)} if beside else {})}
+    torch.save({k: v for k, v in state.items() if beside is None or not k.startswith('head.')}, tmp_path / 'x.pth')
+    assert load_checkpoint(tmp_path / 'x.pth').checkpoint_info.assumed == told
+
+
+def test_a_stem_of_norms_that_count_is_no_maskrcnns(tmp_path):
+    """Its norms are frozen ones, without an epsilon; without counters and its prefix it is assumed."""
+    model = timm.create_model('test_res2net_custom', stem_type='', stem_width=64, num_classes=0)
+    state = {f'stem.{k}' if k.startswith(('conv1', 'bn1')) else k: v for k, v in model.state_dict().items()}
+    torch.save(state, tmp_path / 'x.pth')
+    loaded = load_checkpoint(tmp_path / 'x.pth')
+    assert loaded.checkpoint_info.layout == 'official or timm' and loaded.arguments.stride_position == 'split'
+    state = {k: v for k, v in state.items() if 'num_batches' not in k}
+    for prefix, told in (('', 'the backbone of a Res2Net-maskrcnn'), ('backbone.body.', None)):
+        torch.save({prefix + k: v for k, v in state.items()}, tmp_path / 'x.pth')
+        info = load_checkpoint(tmp_path / 'x.pth').checkpoint_info
+        assert info.layout == 'Res2Net-maskrcnn' and info.model_args['stride_position'] == 'conv1'
+        assert bool(told) == bool(info.assumed) and str(told or '') in str(info)
+
+
+def test_two_classifiers_of_mmpretrain(tmp_path):
+    weights = Foreign('mmpretrain', **DEEP).weights
+    torch.save({**weights, 'backbone.fc.weight': weights['head.fc.weight']}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'two classifiers, backbone\.fc and head\.fc'):
+        load_checkpoint(tmp_path / 'x.pth')
 
 
 def test_networks_of_other_kinds_are_refused(tmp_path):

@@ -81,6 +81,49 @@ def test_several_entries_are_listed_until_one_is_named(state, saved):
         inspect_checkpoint(path, entry='pupil')
 
 
+def test_networks_that_share_their_first_stages_are_two(saved):
+    both = torch.nn.ModuleDict({name: timm.create_model(NAME) for name in ('rgb', 'depth')})
+    both['depth'].conv1, both['depth'].bn1, both['depth'].layer1 = (
+        getattr(both['rgb'], part) for part in ('conv1', 'bn1', 'layer1'))
+    path = saved(both.state_dict())
+    with pytest.raises(CheckpointError, match=r"2 networks.*'rgb\.', 'depth\.'"):
+        load_checkpoint(path)
+    assert same(load_checkpoint(path, prefix='depth'), both['depth'].state_dict())
+
+
+def test_a_prefix_as_it_is_in_the_file_or_its_beginning(state, saved):
+    other = state_of(num_classes=5)
+    path = saved({**under('module.student.encoder.', state), **under('module.teacher.encoder.', other)})
+    for prefix in ('student', 'student.encoder', 'module.student', 'module.student.encoder.'):
+        assert same(load_checkpoint(path, prefix=prefix), state)
+    for prefix in ('', 'stud', 'encoder'):
+        with pytest.raises(CheckpointError, match=r"no network has this.*'student\.encoder\.'"):
+            load_checkpoint(path, prefix=prefix)
+    with pytest.raises(CheckpointError, match=r"2 networks.*'a\.b\.', 'a\.c\.'"):
+        load_checkpoint(saved({**under('a.b.', state), **under('a.c.', other)}), prefix='a')
+
+
+@pytest.mark.parametrize('names', [('model', 'state_dict'), ('model', 'state_dict_ema'), ('model_ema', 'state_dict')])
+def test_entries_that_are_no_pair_are_two_networks(names, state, saved):
+    path = saved(dict(zip(names, (state, state_of(num_classes=5)), strict=True)))
+    with pytest.raises(CheckpointError, match='2 networks'):
+        load_checkpoint(path)
+    assert same(load_checkpoint(path, entry=names[0]), state)
+
+
+def test_mmengine_puts_the_averaged_weights_first(state, saved):
+    """... and what its EMAHook calls ema_state_dict is what was not averaged: it has swapped them."""
+    plain = state_of(num_classes=5)
+    path = saved({'state_dict': state, 'ema_state_dict': {'steps': torch.tensor(7), **under('module.', plain)}})
+    for options, weights, kind in (({}, state, 'averaged'), (dict(use_ema=False), plain, 'plain'),
+                                   (dict(entry='ema_state_dict'), plain, 'plain')):
+        model = load_checkpoint(path, **options)
+        assert same(model, weights) and f'these to be the {kind} weights' in model.checkpoint_info.assumed[0]
+    assert same(timm.create_model(NAME, checkpoint_path=str(path), num_classes=state['fc.bias'].numel()), state)
+    with pytest.raises(CheckpointError, match='2 networks'):  # nothing of mmengine's
+        load_checkpoint(saved({'state_dict': state, 'ema_state_dict': plain}))
+
+
 @pytest.mark.parametrize('kind', [
     lambda n: n.to(torch.int32), lambda n: n.float(), lambda n: n.reshape(1), lambda n: n.repeat(3), None])
 def test_counters_of_any_kind(kind, state, saved):

@@ -1,5 +1,6 @@
 """Networks that are called Res2Net and are others: refused by their own name, from the names in public code."""
 import pytest
+import timm
 import torch
 from literal_networks import Foreign
 
@@ -44,6 +45,13 @@ def test_deformable_heads_are_none_of_its_business(tmp_path):
 def test_with_more_parts(names, kind, tmp_path):
     state = {**Foreign('official').weights, **{name: torch.zeros(4, 4, 1, 1) for name in names}}
     assert kind in refused(state, tmp_path)
+
+
+def test_a_resnet_with_a_shortcut_is_no_speaker_network(tmp_path):
+    state = {k.replace('downsample', 'shortcut'): v for k, v in timm.create_model('resnet26').state_dict().items()}
+    torch.save(state, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match=r'layer2\.0\.downsample\.0\.weight is missing'):
+        load_checkpoint(tmp_path / 'other.pth')
 
 
 @pytest.mark.parametrize('names', [

@@ -143,6 +143,18 @@ def test_a_file_that_contradicts_itself_is_refused(said, match, tmp_path):
     assert variant.num_classes == 3
 
 
+@pytest.mark.parametrize('arch', ['res2net50_v1b', 'res2net50_v1b_26w_4s'])
+def test_the_authors_names_are_known(arch, tmp_path):
+    torch.save({'arch': arch, 'epoch': 3, 'state_dict': timm.create_model('res2net50d_custom').state_dict()},
+               tmp_path / 'x.pth')
+    info = load_checkpoint(tmp_path / 'x.pth').checkpoint_info
+    assert info.architecture == 'res2net50d_custom' and not info.assumed
+    torch.save({'arch': arch, 'state_dict': timm.create_model('res2net50_26w_4s_custom').state_dict()},
+               tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match='it says it is res2net50d_custom, and its weights are of another'):
+        load_checkpoint(tmp_path / 'x.pth')
+
+
 def test_what_nothing_tells_is_said_in_one_line(tmp_path):
     for name, said in (('test_res2net_custom', 'first block'), ('res2net23_32w_4s_cifar_custom', 'stem_stride=2')):
         torch.save(timm.create_model(name).state_dict(), tmp_path / 'bare.pth')

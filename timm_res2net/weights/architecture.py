@@ -89,6 +89,7 @@ def read_architecture(
         arguments.update(_imagenet_stem(shapes) if cls is Res2Net else _cifar_stem(shapes))
         planes = arguments['channels']
         if not any(name.endswith('.running_mean') for name in shapes):
+            _check_folded(shapes)
             arguments['norm_layer'] = 'groupnorm'  # which norm cannot be read off, groupnorm is the common one
     else:
         raise CheckpointError(
@@ -105,13 +106,21 @@ def read_architecture(
     return Architecture(cls, arguments, planes, widths, squeezes, tuple(implies))
 
 
+def _check_folded(shapes: _Shapes) -> None:
+    """Convolutions with a bias have taken in the norms that followed them."""
+    if 'layer1.0.conv1.bias' in shapes and 'layer1.0.bn1.weight' not in shapes:
+        raise CheckpointError(
+            'its norms are folded into its convolutions (layer1.0.conv1.bias): give the weights from before that.')
+
+
 def _check_stages(shapes: _Shapes) -> None:
     """A network has all of its stages: three after the stem of a CIFAR network, else four."""
     stem = shapes.get('conv1.weight', ())
     if not shapes.has('layer4.') and (not shapes.has('layer3.') or stem[2:] != (3, 3)):
         last = next((s for s in (3, 2) if shapes.has(f'layer{s}.')), 1)
         raise CheckpointError(
-            f'its stages end with layer{last}: it is a part of a network, and only whole ones can be loaded.')
+            f'its stages end with layer{last}: it is a part of a network, of which only whole ones can be loaded, or '
+            'of another kind.')
 
 
 def _check_blocks(shapes: _Shapes, arguments: Mapping[str, Any], first: Sequence[str]) -> None:

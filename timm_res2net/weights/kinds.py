@@ -41,7 +41,7 @@ def kind_of(head: bytes, path: Path) -> str:
     """What a file is, with what to do, '' if this is not known.
 
     Args:
-        head: Its first 512 bytes; of other files than archives of zip.
+        head: Its first 512 bytes.
     """
     found = next((words for start, words in _KINDS if head.startswith(start)), '')
     text = head.lstrip().lower()
@@ -60,8 +60,11 @@ def kind_of_archive(path: Path) -> str:
     """The same of a zip archive, '' if it is torch.save's."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        begins = min((entry.header_offset for entry in archive.infolist()), default=0)
     found = ''
-    if _any(names, 'constants.pkl') or any('/code/' in name for name in names):
+    if begins:
+        found = f'{begins:,} bytes, and a zip archive behind them: two files in one, take them apart'
+    elif _any(names, 'constants.pkl') or any('/code/' in name for name in names):
         found = (
             "a TorchScript program: if you trust where it comes from, torch.save(torch.jit.load(FILE).state_dict(), "
             "'weights.pth') makes weights of it")

@@ -4,6 +4,7 @@ A folder's config.json and timm's training checkpoints name an architecture, of 
 of it. They tell what no weight tells: the form of the first block, strides, activation, anti-aliasing, pooling.
 """
 import dataclasses
+import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import timm
@@ -19,6 +20,7 @@ from .timm_equivalent import from_timm
 from .words import network
 
 _LONGEST = 150  # characters of a name
+_AUTHORS = re.compile(r'\A(res2net\d+)_v1b(?:_26w_4s)?\Z')  # their names of what timm calls "d"
 # arguments that only training knows
 _TRAINING = ('drop_rate', 'drop_path_rate', 'drop_block_rate', 'zero_init_last')
 
@@ -31,7 +33,7 @@ def told(checkpoint: Checkpoint, found: Architecture) -> Optional[Tuple[str, Dic
             that computes something else than any of ours.
     """
     name, given = checkpoint.architecture, checkpoint.model_args
-    variant = variant_of(name)
+    variant = variant_of(_AUTHORS.sub(r'\1d', name))
     base = name.partition('.')[0]
     computing = [k for k in given if k not in (*RUNTIME, *HEAD, *_TRAINING)]
     same = base in VARIANTS or bool(variant) and issubclass(VARIANTS[variant].cls, Res2NetDla)

@@ -33,7 +33,7 @@ from .mindspore import is_mindspore, load_mindspore
 from .shards import INDEXES, load_shards
 from .torch_pickle import load_archive, load_legacy
 from .unpickle import Budget, UnsafePickleError, load_numpy_pickle, resolve
-from .unwrapping import unwrap
+from .unwrapping import in_words, unwrap
 from .words import listed
 
 # opens, after the protocol's number, what torch.save wrote before torch 1.6
@@ -53,7 +53,7 @@ def _load_any(path: Path) -> Any:
         if size == 0:
             raise CheckpointError('the file is empty.')
         if head.startswith(b'PK\x03\x04') or path.suffix != '.pdparams' and zipfile.is_zipfile(path):
-            _refuse(kind_of_archive(path))
+            _refuse(kind_of(head, path) or kind_of_archive(path))
             return load_archive(path)
         if head.startswith(b'\x80') and _TORCH_MAGIC in head[:32]:
             return load_legacy(path)
@@ -260,4 +260,4 @@ def checkpoint_of(content: Any, use_ema: bool = True, entry: Optional[str] = Non
     state, wrapper = unwrap(content, use_ema, entry)
     tensors, others = as_tensors(state)
     left_out = (f'entries that are no weights: {listed(others)}',) if others else ()
-    return Checkpoint('', tensors, wrapper, left_out=left_out)
+    return Checkpoint('', tensors, wrapper, left_out=left_out, assumed=in_words(content, wrapper))

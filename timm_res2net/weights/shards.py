@@ -32,4 +32,8 @@ def load_shards(index: Path, content: Mapping[str, Any], load: Callable[[Path], 
         if not isinstance(shards[file], dict) or name not in shards[file]:
             raise CheckpointError(f'{index.parent / file}: it has no {name}, which {index.name} says is there.')
         weights[name] = shards[file][name]
+    for file, shard in shards.items():
+        odd = next((name for name in shard if of_weight.get(name) != file), None)
+        if odd is not None:
+            raise CheckpointError(f'{index.parent / file}: it has {odd}, which {index.name} does not say.')
     return weights

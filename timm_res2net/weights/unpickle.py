@@ -86,10 +86,9 @@ class _Array(Made):
         if not isinstance(self.data, bytes):
             raise UnsafePickleError('an array of objects instead of numbers')
         budget.spend(len(self.data))
-        if self.fortran and len(self.shape) > 1:
-            raise pickle.UnpicklingError('an array in Fortran order, which no writer of weights uses')
-        array = np.frombuffer(self.data, dtype).reshape(self.shape)  # raises where shape and bytes disagree
-        return array.astype(dtype.newbyteorder('='))  # a copy: torch wants native and writable
+        order: Any = 'F' if self.fortran else 'C'
+        array = np.frombuffer(self.data, dtype).reshape(self.shape, order=order)  # raises where they disagree
+        return array.astype(dtype.newbyteorder('='), order='C')  # a copy: torch wants native and writable
 
 
 class _Reconstruct(Made):
@@ -120,6 +119,16 @@ class _FromBuffer(Made):
         array = _Array()
         array.__setstate__((1, shape, dtype, order != 'C', data))
         return array
+
+
+class _Named(Made):
+    """Stands for `tuple`, which paddle.save makes (name, array) with in dictionaries within others."""
+    __slots__ = ()
+
+    def __call__(self, items: Any = ()) -> _Array:
+        if not (isinstance(items, tuple) and [type(item) for item in items] == [str, _Array]):
+            raise UnsafePickleError('builtins.tuple')
+        return items[1]
 
 
 class _Empty(Made):
@@ -193,7 +202,8 @@ class Ordered(Encode):
 ARRAYS = {  # module and name -> what stands for it
     ('numpy', 'ndarray'): _Array,
     ('numpy', 'dtype'): _Dtype,
-    **{(module, 'bytes'): _Empty() for module in ('builtins', '__builtin__')},
+    **{(module, name): make for module in ('builtins', '__builtin__')
+       for name, make in (('bytes', _Empty()), ('tuple', _Named()))},
     **{(f'numpy.{core}.multiarray', '_reconstruct'): _Reconstruct() for core in ('core', '_core')},
     **{(f'numpy.{core}.multiarray', 'scalar'): Scalar() for core in ('core', '_core')},
     **{(f'numpy.{core}.numeric', '_frombuffer'): _FromBuffer() for core in ('core', '_core')},

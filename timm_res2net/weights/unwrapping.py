@@ -4,9 +4,10 @@
 | --- | --- |
 | one dictionary that holds a network, however deep | it |
 | timm's `state_dict` and `state_dict_ema`, `model` and `model_ema` | the averaged one, as timm does |
+| mmengine's `state_dict` and `ema_state_dict` | the first, which is the averaged one: its EMAHook writes them so |
 | several others (`teacher`, `student`) | none: the caller names the entry |
 """
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from .layouts import ANCHORS
 from .layouts.network import plain_name, prefixes
 from .words import listed
 
-_AVERAGED = ('state_dict_ema', 'model_ema')
-_PLAIN = ('state_dict', 'model')
+_PAIRS = {'state_dict': 'state_dict_ema', 'model': 'model_ema'}  # plain and averaged
+_SWAPPED = 'ema_state_dict'  # mmengine's, with the plain weights
 _DEPTH = 6  # of dictionaries in dictionaries, far beyond what trainers write
 _ENTRIES = 1_000_000
 
@@ -42,8 +43,10 @@ def unwrap(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> T
             raise CheckpointError(f'entry={entry!r}: there is none with weights of this name{_there(entries)}.')
         return dict(entries[entry]), entry
     networks = {path: state for path, state in entries.items() if _is_network(state)}
-    known = [*(_AVERAGED if use_ema else ()), *_PLAIN]
-    if len(networks) > 1 and not networks.keys() <= {*_AVERAGED, *_PLAIN}:
+    known = [*(_PAIRS.values() if use_ema else ()), *_PAIRS]
+    if _swaps(entries) and len(networks) == 2:
+        known = ['state_dict' if use_ema else _SWAPPED]
+    elif len(networks) > 1 and set(networks) not in map(set, _PAIRS.items()):
         raise CheckpointError(
             f'it holds {len(networks)} networks, name the entry of one (entry={next(iter(networks))!r})'
             f'{_there(networks)}.')
@@ -52,6 +55,19 @@ def unwrap(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> T
     if path is None:
         raise CheckpointError(f'it holds {_kind(content)} instead of named weights.')
     return dict(chosen[path]), path
+
+
+def _swaps(entries: Mapping[str, Dict[Any, Any]]) -> bool:
+    """Whether the entries are those of mmengine's EMAHook, whose averaged model counts its steps."""
+    return 'state_dict' in entries and 'steps' in entries.get(_SWAPPED, {})
+
+
+def in_words(content: Any, path: str) -> Tuple[str, ...]:
+    """What is assumed of an entry of a file."""
+    if path not in ('state_dict', _SWAPPED) or not _swaps(dict(_states(content))):
+        return ()
+    kind = 'averaged' if path == 'state_dict' else 'plain'
+    return (f"these to be the {kind} weights, as mmengine's EMAHook writes them",)
 
 
 def _states(content: Any) -> Iterable[Tuple[str, Dict[Any, Any]]]:

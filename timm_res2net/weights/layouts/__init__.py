@@ -12,6 +12,7 @@ classifier (PaddleClas) and norms without an epsilon (Res2Net-maskrcnn).
 | `paddleclas` | `._batch_norm._mean` | everything, and the first block of a stage |
 | `paddledetection` | `res2.blocks.0.branch2b.0.conv.weight` | the same |
 | `holocron` | `features.4.0.conv.3.conv.0.0.weight` | everything |
+| `stem` | `stem.conv1.weight`, `stem.0.weight` | a module around the first layers |
 | `mindcv` | `bn1.gamma` | entries of norms, classifier |
 
 `other_kinds` refuses by name what is called a Res2Net and is another network.
@@ -36,6 +37,7 @@ from . import (
     paddleclas,
     paddledetection,
     resnet,
+    stem,
 )
 from .heads import renamed_classifier, with_plain_classifier, without_other_heads
 from .layout import Found, Layout, Renamed, State
@@ -47,7 +49,7 @@ NATIVE = Layout('official or timm', 'layer1.0.conv1.weight', lambda found: True,
 LAYOUTS = (  # the first whose sign it is
     paddleclas.LAYOUT, paddledetection.LAYOUT, detectron2.LAYOUT, maskrcnn.LAYOUT, holocron.LAYOUT, mindcv.LAYOUT,
     mmpretrain.LAYOUT, mmdetection.LAYOUT, NATIVE)
-DETAILS = (resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
+DETAILS = (stem.LAYOUT, resnet.LAYOUT, official.LAYOUT)  # each on what the one before gives
 ANCHORS = tuple({layout.anchor for layout in (*LAYOUTS, *DETAILS)})
 
 

@@ -4,7 +4,7 @@ Its blocks have the stride in conv1 and no additions in the first of a stage, wh
 The ImageNet weights that its detectors start from have its names, with the classifier as `stem.fc`, and are the
 authors' network, as they were trained.
 """
-from .layout import Found, Layout, Renamed, State, rename_entries, without_counters, without_head
+from .layout import STRIDED, Found, Layout, Renamed, State, rename_entries, without_counters, without_head
 from .names import Names
 
 _BLOCK = 'res{stage}.{block}.', 'layer{stage}.{block}.'
@@ -25,7 +25,8 @@ def _to_ours(found: Found) -> Renamed:
     as_trained = any(k.startswith('stem.fc.') for k in found.state)
     implies = dict(first_block='parallel', stride_position='split') if as_trained else dict(
         first_block='strided_pool', stride_position='conv1')
-    return Renamed(rename_entries(found.state, _NAMES.to_ours), implies=implies)
+    return Renamed(
+        rename_entries(found.state, _NAMES.to_ours), implies=implies, assumed=() if as_trained else (STRIDED,))
 
 
 def from_ours(state: State) -> State:

@@ -8,6 +8,9 @@ from ..checkpoint import CheckpointError
 
 State = Dict[str, Tensor]
 
+# of networks that detectors and segmentors may have dilated
+STRIDED = 'strides and no dilation, as no weight tells them: for a dilated network give output_stride='
+
 
 @dataclass(frozen=True)
 class Found:

@@ -5,8 +5,8 @@ stride, as in stage 1, its identity group is not pooled. A detector was trained 
 may as well be ImageNet weights of the authors' under mmdetection's names, which were trained pooled, and most are.
 The authors' own fork of mmdetection 1 has their names, and their network.
 """
-from .layout import Found, Layout, Renamed, State, rename_entries, without_head
-from .mmpretrain import has_groups, renamed_with_head
+from .layout import STRIDED, Found, Layout, Renamed, State, rename_entries, without_head
+from .mmpretrain import has_groups, is_detector, renamed_with_head
 from .names import Names
 
 _STEM = Names((
@@ -17,19 +17,12 @@ _STEM = Names((
 _ASSUMED = "first_block='parallel', as in ImageNet weights; for a backbone out of a detector give 'strided_pool'"
 
 
-def _is_detector(found: Found) -> bool:
-    """Whether necks and heads lie beside the backbone."""
-    start = found.prefix.removesuffix('backbone.')
-    parts = {k[len(start):].partition('.')[0] for k in found.beside if k.startswith(start)}
-    return any(part == 'neck' or part.endswith('_head') for part in parts)
-
-
 def _to_ours(found: Found) -> Renamed:
     state, head = renamed_with_head(found, _STEM)
     if not has_groups(state):
         return Renamed(state, used=head)
-    if _is_detector(found):
-        return Renamed(state, implies=dict(first_block='strided_pool'))
+    if is_detector(found):
+        return Renamed(state, implies=dict(first_block='strided_pool'), assumed=(STRIDED,))
     if head:  # theirs have none
         return Renamed(state, used=head, implies=dict(first_block='parallel'))
     return Renamed(state, assumed=(_ASSUMED,))
@@ -41,5 +34,5 @@ def from_ours(state: State) -> State:
 
 
 LAYOUT = Layout(
-    'mmdetection', 'layer1.0.conv1.weight', lambda found: 'stem.0.weight' in found.state, _to_ours,
-    trap='outputs would be off by up to 19%')
+    'mmdetection', 'layer1.0.conv1.weight', lambda found: {'stem.0.weight', 'stem.3.weight'} <= found.state.keys(),
+    _to_ours, trap='outputs would be off by up to 19%')

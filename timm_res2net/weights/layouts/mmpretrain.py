@@ -5,7 +5,8 @@ deep stem the names are also those of anybody's module with a `backbone` and a `
 """
 from typing import Dict, Tuple
 
-from .layout import Found, Layout, Renamed, State, rename_entries
+from ..checkpoint import CheckpointError
+from .layout import STRIDED, Found, Layout, Renamed, State, rename_entries
 from .names import Names
 
 _DEEP_STEM = Names((
@@ -24,6 +25,8 @@ def _head(found: Found) -> Dict[str, str]:
 def renamed_with_head(found: Found, stem: Names) -> Tuple[State, Tuple[str, ...]]:
     """The network with the classifier beside it, under our names, and the whole names of that."""
     head = _head(found)
+    if head and 'fc.weight' in found.state:
+        raise CheckpointError(f'it has two classifiers, {found.prefix}fc and {next(iter(head)).rpartition(".")[0]}.')
     return rename_entries(
         {**found.state, **{new: found.beside[k] for k, new in head.items()}}, stem.to_ours), tuple(head)
 
@@ -33,10 +36,19 @@ def has_groups(state: State) -> bool:
     return any('.convs.' in k for k in state)
 
 
+def is_detector(found: Found) -> bool:
+    """Whether necks and heads of a detector or a segmentor lie beside the backbone."""
+    start = found.prefix.removesuffix('backbone.')
+    parts = {k[len(start):].partition('.')[0] for k in found.beside if k.startswith(start)}
+    return any(part == 'neck' or part.endswith('_head') for part in parts)
+
+
 def _to_ours(found: Found) -> Renamed:
     state, head = renamed_with_head(found, _DEEP_STEM)
     own = 'stem.0.conv.weight' in found.state and has_groups(state)
-    return Renamed(state, used=head, implies=dict(first_block='parallel') if own else {})
+    return Renamed(
+        state, used=head, implies=dict(first_block='parallel') if own else {},
+        assumed=(STRIDED,) if own and is_detector(found) else ())
 
 
 def from_ours(state: State) -> State:

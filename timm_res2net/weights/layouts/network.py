@@ -57,7 +57,7 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
     Args:
         state: Without wrappers.
         anchors: Of the layouts; without any of them in the file it is taken as it is, and what is wrong is said later.
-        prefix: Of the network that is meant where there are several, with or without its last dot.
+        prefix: Of the network that is meant where there are several, or how it begins, with or without a last dot.
 
     Raises:
         CheckpointError: There are several networks, which are listed, or none under the prefix.
@@ -66,12 +66,13 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
     there = prefixes(state, anchors) or prefixes(state, (ANCHOR,))
     names = listed([repr(p) for p in there])
     if prefix is not None:
-        wanted = prefix and prefix.rstrip('.') + '.'
-        if wanted not in there:
+        wanted = plain_name(prefix and prefix.rstrip('.') + '.')
+        begins = [wanted] if wanted in there else [p for p in there if wanted and p.startswith(wanted)]
+        if not begins:
             raise CheckpointError(
                 f'prefix={prefix!r}: no network has this before its names, ' + (
                     f'there are {names}.' if there else 'and there is no other.'))
-        there = [wanted]
+        there = begins
     there = _without_aliases(state, there, anchors)
     if len(there) > 1:
         raise CheckpointError(
@@ -91,9 +92,17 @@ def _without_aliases(state: State, there: List[str], anchors: Iterable[str]) -> 
     for prefix in there:
         weights = [state[prefix + anchor] for anchor in anchors if prefix + anchor in state]
         of_memory.setdefault(tuple(sorted(w.data_ptr() or id(w) for w in weights)), []).append(prefix)
-    return [
-        max(same, key=lambda prefix: (prefix != '', sum(k.startswith(prefix) for k in state)))
-        for same in of_memory.values()]
+    kept: List[str] = []
+    for same in of_memory.values():
+        whole = max(same, key=lambda prefix: (prefix != '', sum(k.startswith(prefix) for k in state)))
+        kept += [prefix for prefix in same if prefix == whole or not _is_alias(state, prefix, whole)]
+    return kept
+
+
+def _is_alias(state: State, prefix: str, whole: str) -> bool:
+    """Whether all that two prefixes both have is the same: two networks may share their first stages alone."""
+    both = ((value, state.get(whole + k[len(prefix):])) for k, value in state.items() if k.startswith(prefix))
+    return all(other is None or value.data_ptr() == other.data_ptr() for value, other in both)
 
 
 def _check_memory(network: State) -> None:

@@ -33,8 +33,10 @@ def refuse_other_kinds(state: State) -> None:
     Raises:
         CheckpointError: It is one; the message says which and by what it is told.
     """
+    has_groups = any(_GROUP.search(k) for k in state)
     for words, pattern in _PATTERNS.items():
-        if name := next((k for k in state if pattern.search(k)), None):
+        name = next((k for k in state if pattern.search(k)), None)
+        if name and (has_groups or '.shortcut.' not in name):  # many a ResNet calls its shortcut so
             raise CheckpointError(f'it is {words} ({name}): another network, which this package has not.')
     for name, value in state.items():
         if value.ndim in _DIMENSIONS and _GROUP.search(name):
