@@ -1,5 +1,5 @@
 """Diagrams of the modules for scripts/make_figures.py: boxes and arrows, no data."""
-from typing import Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -11,10 +11,10 @@ CONV1, CONV3, MERGE, EXTRA, PLAIN = '#bee3f8', '#fbd38d', '#e4e7eb', '#c6f6d5', 
 Point = Tuple[float, float]
 
 
-def panel(axes: Axes, title: str, width: float = 10, height: float = 14) -> None:
+def panel(axes: Axes, title: str, width: float) -> None:
     """An empty drawing board."""
     axes.set_xlim(0, width)
-    axes.set_ylim(0, height)
+    axes.set_ylim(0, 14)
     axes.set_aspect('equal')
     axes.axis('off')
     axes.set_title(title, fontsize=11, color=INK, pad=6)
@@ -28,14 +28,13 @@ def box(axes: Axes, at: Point, text: str, color: str, width: float = 3, height: 
     axes.text(*at, text, ha='center', va='center', fontsize=size, color=INK)
 
 
-def arrow(axes: Axes, start: Point, end: Point, bend: float = 0, color: str = LINE) -> None:
+def arrow(axes: Axes, start: Point, end: Point, color: str = LINE) -> None:
     axes.add_patch(FancyArrowPatch(
-        start, end, arrowstyle='-|>', mutation_scale=9, linewidth=1.1, color=color, shrinkA=0, shrinkB=0,
-        connectionstyle=f'arc3,rad={bend}'))
+        start, end, arrowstyle='-|>', mutation_scale=9, linewidth=1.1, color=color, shrinkA=0, shrinkB=0))
 
 
-def line(axes: Axes, points: Sequence[Point], color: str = LINE) -> None:
-    axes.plot(*zip(*points, strict=True), color=color, linewidth=1.1, solid_joinstyle='round')
+def line(axes: Axes, points: Sequence[Point]) -> None:
+    axes.plot(*zip(*points, strict=True), color=LINE, linewidth=1.1, solid_joinstyle='round')
 
 
 def plus(axes: Axes, at: Point) -> None:
@@ -62,7 +61,7 @@ def bottleneck(axes: Axes) -> None:
     arrow(axes, (3.5, 0.7), (3.5, 0.05))
 
 
-def hierarchy(axes: Axes, names: bool = True) -> None:
+def hierarchy(axes: Axes) -> None:
     """The split alone between y = 10.6 and y = 4: x_1 .. x_4 down to y_1 .. y_4."""
     xs = (1.6, 4.2, 6.8, 9.4)
     for i, x in enumerate(xs, 1):
@@ -77,7 +76,7 @@ def hierarchy(axes: Axes, names: bool = True) -> None:
             arrow(axes, (x, 7.95), (x, 7.0))
         else:
             arrow(axes, (x, 9.2), (x, 7.0))
-        box(axes, (x, 6.5), f'$K_{i}$  3 x 3' if names else '3 x 3', CONV3, 1.9, 0.95)
+        box(axes, (x, 6.5), f'$K_{i}$  3 x 3', CONV3, 1.9, 0.95)
         arrow(axes, (x, 6.02), (x, 4.6))
         if i < 4:  # y_i is added to x_{i+1}
             middle = x + 1.3
@@ -85,9 +84,9 @@ def hierarchy(axes: Axes, names: bool = True) -> None:
             arrow(axes, (middle, 8.25), (xs[i] - 0.3, 8.25))
 
 
-def res2net(axes: Axes, title: str = '(b) Res2Net module, scale s = 4') -> None:
+def res2net(axes: Axes) -> None:
     """(b) The Res2Net module."""
-    panel(axes, title, 12)
+    panel(axes, '(b) Res2Net module, scale s = 4', 12)
     box(axes, (5.5, 12.2), '1 x 1', CONV1)
     arrow(axes, (5.5, 13.7), (5.5, 12.68))
     for x in (1.6, 4.2, 6.8, 9.4):
@@ -172,7 +171,7 @@ def text_table(
         rows: Sequence[Sequence[str]],
         widths: Sequence[float],
         title: str,
-        notes: Optional[str] = None,
+        notes: str,
 ) -> Figure:
     """A table as a picture; the first row is the header."""
     height = 0.3 * len(rows) + 0.9
@@ -192,6 +191,5 @@ def text_table(
         if row == 0:
             cell.set_facecolor(MERGE)
             cell.get_text().set_weight('bold')
-    if notes:
-        figure.text(0.015, 0.12 / height, notes, fontsize=7.5, color=GREY)
+    figure.text(0.015, 0.12 / height, notes, fontsize=7.5, color=GREY)
     return figure

@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Sequence, Union
 
 
 class Refusal(Exception):
@@ -168,10 +168,10 @@ def warn(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def progress(items: Iterable[Any], total: Optional[int] = None, unit: str = 'image') -> Iterator[Any]:
+def progress(items: Iterable[Any], unit: str = 'image') -> Iterator[Any]:
     """The items, with a bar where a person watches and it takes longer than two seconds."""
     from tqdm import tqdm
-    return iter(tqdm(items, total=total, unit=unit, delay=2, leave=False, disable=None, file=sys.stderr))
+    return iter(tqdm(items, unit=unit, delay=2, leave=False, disable=None, file=sys.stderr))
 
 
 def free_output(path: Union[str, Path], overwrite: bool = False, folder: bool = False) -> Path:

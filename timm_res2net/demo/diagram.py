@@ -49,8 +49,8 @@ def _box(x: float, y: float, lines: List[str], kind: str, width: float = _BOX) -
             f'{text}')
 
 
-def _line(points: str, arrow: bool = True) -> str:
-    return f'<polyline points="{points}"{" marker-end=" + chr(34) + "url(#tip)" + chr(34) if arrow else ""}/>'
+def _line(points: str) -> str:
+    return f'<polyline points="{points}" marker-end="url(#tip)"/>'
 
 
 def _plus(x: float, y: float) -> str:

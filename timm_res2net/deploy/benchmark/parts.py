@@ -92,9 +92,9 @@ def growth(args: argparse.Namespace, cost: Callable[..., Tuple[int, float]]) -> 
         model = timm.create_model(name).eval().requires_grad_(False)
         return prepack(model) if args.device == 'cpu' else channels_last(model.cuda().half())
 
-    def timed(runs, per_image=1):
+    def timed(runs):
         with torch.inference_mode():
-            return {k: v / per_image for k, v in interleave(runs, args.device, args.seconds / 2).items()}
+            return interleave(runs, args.device, args.seconds / 2)
 
     def images(batch, size):
         x = channels_last(torch.randn(batch, 3, size, size, device=args.device))
