@@ -5,19 +5,18 @@ The ImageNet weights that its detectors start from have its names, with the clas
 authors' network, as they were trained.
 """
 from .layout import STRIDED, Found, Layout, Renamed, State, rename_entries, without_counters, without_head
-from .names import Names
+from .names import Names, in_blocks
 
-_BLOCK = 'res{stage}.{block}.', 'layer{stage}.{block}.'
 _NAMES = Names((
     ('stem.conv1.', 'conv1.'),
     ('stem.bn1.', 'bn1.'),
     ('stem.fc.', 'fc.'),
     ('linear.', 'fc.'),
-    *((f'{_BLOCK[0]}{theirs}', f'{_BLOCK[1]}{ours}') for theirs, ours in (
+    *in_blocks(
+        'res{stage}.{block}.',
         ('conv1.norm.', 'bn1.'), ('conv3.norm.', 'bn3.'),
         ('shortcut.1.norm.', 'downsample.2.'), ('shortcut.1.', 'downsample.1.'),
-        ('', ''),
-    )),
+        ('', '')),
 ), first=(2, 0, 0))
 
 

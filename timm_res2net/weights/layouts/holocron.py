@@ -1,22 +1,16 @@
 """Holocron: one `features` sequence of stem and stages, `head` for the classifier. The network is the authors'."""
 from .layout import Found, Layout, Renamed, State, rename_entries
-from .names import Names
+from .names import Names, deep_stem, in_blocks
 
-_BLOCK = 'features.{stage}.{block}.', 'layer{stage}.{block}.'
-_BLOCKS = tuple((f'{_BLOCK[0]}{theirs}', f'{_BLOCK[1]}{ours}') for theirs, ours in (
+_BLOCKS = in_blocks(
+    'features.{stage}.{block}.',
     ('conv.0.', 'conv1.'), ('conv.1.', 'bn1.'),
     ('conv.3.conv.{group}.0.', 'convs.{group}.'), ('conv.3.conv.{group}.1.', 'bns.{group}.'),
     ('conv.4.', 'conv3.'), ('conv.5.', 'bn3.'),
-    ('downsample.', 'downsample.'),
-))
+    ('downsample.', 'downsample.'))
 _HEAD = ('head.', 'fc.')
 _PLAIN = Names((*_BLOCKS, ('features.0.', 'conv1.'), ('features.1.', 'bn1.'), _HEAD), first=(4, 0, 0))
-_DEEP = Names((
-    *_BLOCKS,
-    ('features.0.', 'conv1.0.'), ('features.1.', 'conv1.1.'),
-    ('features.3.', 'conv1.3.'), ('features.4.', 'conv1.4.'),
-    ('features.6.', 'conv1.6.'), ('features.7.', 'bn1.'), _HEAD,
-), first=(10, 0, 0))
+_DEEP = Names((*_BLOCKS, *deep_stem(*(f'features.{i}.' for i in (0, 1, 3, 4, 6, 7))), _HEAD), first=(10, 0, 0))
 _FIRST_GROUP = '0.conv.3.conv.0.0.weight'  # of a stage
 
 

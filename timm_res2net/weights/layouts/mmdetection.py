@@ -7,13 +7,9 @@ The authors' own fork of mmdetection 1 has their names, and their network.
 """
 from .layout import STRIDED, Found, Layout, Renamed, State, rename_entries, without_head
 from .mmpretrain import has_groups, is_detector, renamed_with_head
-from .names import Names
+from .names import Names, deep_stem
 
-_STEM = Names((
-    ('stem.0.', 'conv1.0.'), ('stem.1.', 'conv1.1.'),
-    ('stem.3.', 'conv1.3.'), ('stem.4.', 'conv1.4.'),
-    ('stem.6.', 'conv1.6.'), ('stem.7.', 'bn1.'),
-))
+_STEM = Names(deep_stem(*(f'stem.{i}.' for i in (0, 1, 3, 4, 6, 7))))
 _ASSUMED = "first_block='parallel', as in ImageNet weights; for a backbone out of a detector give 'strided_pool'"
 
 

@@ -7,13 +7,9 @@ from typing import Dict, Tuple
 
 from ..checkpoint import CheckpointError
 from .layout import STRIDED, Found, Layout, Renamed, State, rename_entries
-from .names import Names
+from .names import Names, deep_stem
 
-_DEEP_STEM = Names((
-    ('stem.0.conv.', 'conv1.0.'), ('stem.0.bn.', 'conv1.1.'),
-    ('stem.1.conv.', 'conv1.3.'), ('stem.1.bn.', 'conv1.4.'),
-    ('stem.2.conv.', 'conv1.6.'), ('stem.2.bn.', 'bn1.'),
-))
+_DEEP_STEM = Names(deep_stem(*(f'stem.{i}.{layer}.' for i in range(3) for layer in ('conv', 'bn'))))
 
 
 def _head(found: Found) -> Dict[str, str]:

@@ -5,6 +5,17 @@ from typing import Callable, Mapping, NamedTuple, Optional, Tuple
 
 _FIELDS = ('stage', 'block', 'group')
 PADDLE_NORM = (('_mean', 'running_mean'), ('_variance', 'running_var'))  # entries of a norm, theirs and ours
+Pairs = Tuple[Tuple[str, str], ...]
+
+
+def in_blocks(theirs: str, *pairs: Tuple[str, str]) -> Pairs:
+    """(theirs, ours) inside a block, whose names begin with `theirs` in the project."""
+    return tuple((f'{theirs}{name}', f'layer{{stage}}.{{block}}.{ours}') for name, ours in pairs)
+
+
+def deep_stem(*theirs: str) -> Pairs:
+    """(theirs, ours) of a deep stem: three convolutions, each with its norm behind it."""
+    return tuple(zip(theirs, ('conv1.0.', 'conv1.1.', 'conv1.3.', 'conv1.4.', 'conv1.6.', 'bn1.'), strict=True))
 
 
 class Names(NamedTuple):
@@ -16,9 +27,9 @@ class Names(NamedTuple):
         first: What the project numbers our first stage (1), block (0) and group (0), where it numbers them otherwise.
         entries: (theirs, ours) ends of names that are another.
     """
-    pairs: Tuple[Tuple[str, str], ...]
+    pairs: Pairs
     first: Tuple[int, int, int] = (1, 0, 0)
-    entries: Tuple[Tuple[str, str], ...] = ()
+    entries: Pairs = ()
 
     def to_ours(self, name: str) -> Optional[str]:
         """Our name, None for one that the table has not."""

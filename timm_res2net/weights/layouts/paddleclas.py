@@ -11,32 +11,28 @@ Their networks compute something else in each stage's first block, see `first_bl
 shape tells it.
 """
 import re
-from typing import Tuple
 
 from .layout import Found, Layout, Renamed, State, rename_entries, without_counters
-from .names import PADDLE_NORM, Names
+from .names import PADDLE_NORM, Names, Pairs, deep_stem, in_blocks
 
 _OUTSIDE = ('conv1._conv.', 'conv1.'), ('conv1._batch_norm.', 'bn1.')
-_OUTSIDE_VD = (
-    ('conv1_1._conv.', 'conv1.0.'), ('conv1_1._batch_norm.', 'conv1.1.'),
-    ('conv1_2._conv.', 'conv1.3.'), ('conv1_2._batch_norm.', 'conv1.4.'),
-    ('conv1_3._conv.', 'conv1.6.'), ('conv1_3._batch_norm.', 'bn1.'))
+_OUTSIDE_VD = deep_stem(*(f'conv1_{i}.{layer}.' for i in (1, 2, 3) for layer in ('_conv', '_batch_norm')))
 _LONG_NAME = re.compile(r'^(bb_\d+_\d+\.)res\w+_(branch2b_)')  # which has the stage and the block twice
 
 
-def _names(outside: Tuple[Tuple[str, str], ...], projection: int) -> Names:
+def _names(outside: Pairs, projection: int) -> Names:
     """The names of a network.
 
     Args:
         outside: Those of the stem.
         projection: Place of the shortcut's convolution: the pool of vd comes before it.
     """
-    inside = (
+    blocks = in_blocks(
+        'bb_{stage}_{block}.',
         ('conv0._conv.', 'conv1.'), ('conv0._batch_norm.', 'bn1.'),
         ('branch2b_{group}._conv.', 'convs.{group}.'), ('branch2b_{group}._batch_norm.', 'bns.{group}.'),
         ('conv2._conv.', 'conv3.'), ('conv2._batch_norm.', 'bn3.'),
         ('short._conv.', f'downsample.{projection}.'), ('short._batch_norm.', f'downsample.{projection + 1}.'))
-    blocks = ((f'bb_{{stage}}_{{block}}.{theirs}', f'layer{{stage}}.{{block}}.{ours}') for theirs, ours in inside)
     return Names((*blocks, *outside, ('out.', 'fc.')), first=(0, 0, 1), entries=PADDLE_NORM)
 
 

@@ -4,21 +4,18 @@ The first blocks are PaddleClas's. Its variant 'd' is the deep stem alone: the s
 convolution, also under weights that PaddleClas trained with an average pool there.
 """
 from .layout import Found, Layout, Renamed, State, rename_entries, without_counters, without_head
-from .names import PADDLE_NORM, Names
+from .names import PADDLE_NORM, Names, deep_stem, in_blocks
 
-_BLOCK = 'res{stage}.blocks.{block}.', 'layer{stage}.{block}.'
-_BLOCKS = tuple((f'{_BLOCK[0]}{theirs}', f'{_BLOCK[1]}{ours}') for theirs, ours in (
+_BLOCKS = in_blocks(
+    'res{stage}.blocks.{block}.',
     ('branch2a.conv.', 'conv1.'), ('branch2a.norm.', 'bn1.'),
     ('branch2b.{group}.conv.', 'convs.{group}.'), ('branch2b.{group}.norm.', 'bns.{group}.'),
     ('branch2c.conv.', 'conv3.'), ('branch2c.norm.', 'bn3.'),
-    ('branch1.conv.', 'downsample.0.'), ('branch1.norm.', 'downsample.1.'),
-))
+    ('branch1.conv.', 'downsample.0.'), ('branch1.norm.', 'downsample.1.'))
 _PLAIN = Names(
     (('res1.conv1.conv.', 'conv1.'), ('res1.conv1.norm.', 'bn1.'), *_BLOCKS), first=(2, 0, 0), entries=PADDLE_NORM)
 _DEEP = Names((
-    ('res1.conv1_1.conv.', 'conv1.0.'), ('res1.conv1_1.norm.', 'conv1.1.'),
-    ('res1.conv1_2.conv.', 'conv1.3.'), ('res1.conv1_2.norm.', 'conv1.4.'),
-    ('res1.conv1_3.conv.', 'conv1.6.'), ('res1.conv1_3.norm.', 'bn1.'), *_BLOCKS,
+    *deep_stem(*(f'res1.conv1_{i}.{layer}.' for i in (1, 2, 3) for layer in ('conv', 'norm'))), *_BLOCKS,
 ), first=(2, 0, 0), entries=PADDLE_NORM)
 
 
