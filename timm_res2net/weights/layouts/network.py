@@ -1,6 +1,6 @@
 """Where in a file a network lies: under which prefix, beside what, among which names that are no weights."""
 import re
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ..checkpoint import CheckpointError
 from ..words import listed
@@ -39,9 +39,8 @@ def without_wrappers(state: State) -> Tuple[State, List[str]]:
     return kept, [f'entries that are no weights: {", ".join(sorted(dropped))}'] if dropped else []
 
 
-def prefixes(names: Iterable[str], anchors: Iterable[str]) -> List[str]:
+def prefixes(names: Iterable[str], anchors: Sequence[str]) -> List[str]:
     """What stands before an anchor, one prefix a network."""
-    anchors = tuple(set(anchors))
     found: Dict[str, None] = {}
     for name in names:
         for anchor in anchors:
@@ -51,7 +50,7 @@ def prefixes(names: Iterable[str], anchors: Iterable[str]) -> List[str]:
     return list(found)
 
 
-def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = None) -> Found:
+def find_network(state: State, anchors: Sequence[str], prefix: Optional[str] = None) -> Found:
     """The network of a file, and what lies beside it.
 
     Args:
@@ -62,7 +61,6 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
     Raises:
         CheckpointError: There are several networks, which are listed, or none under the prefix.
     """
-    anchors = tuple(anchors)
     there = prefixes(state, anchors) or prefixes(state, (ANCHOR,))
     names = listed([repr(p) for p in there])
     if prefix is not None:
@@ -83,7 +81,7 @@ def find_network(state: State, anchors: Iterable[str], prefix: Optional[str] = N
     return Found(network, chosen, {k: v for k, v in state.items() if not k.startswith(chosen)})
 
 
-def _without_aliases(state: State, there: List[str], anchors: Iterable[str]) -> List[str]:
+def _without_aliases(state: State, there: List[str], anchors: Sequence[str]) -> List[str]:
     """One prefix of those under which the same tensors stand: code that keeps parts of a network under two names.
 
     That with the most names, and not that without a prefix, under which all the others stand too.

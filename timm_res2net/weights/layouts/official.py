@@ -1,6 +1,6 @@
 """The authors' repository, and timm after it: our names. Their DLA also has projections that it never uses."""
 import re
-from typing import List
+from typing import Set
 
 import torch
 
@@ -9,14 +9,18 @@ from .layout import Found, Layout, Renamed, State
 _PROJECTION = re.compile(r'(level\d(?:\.tree[12])*)\.project\.')
 
 
-def _unused(state: State) -> List[str]:
+def _trees_of_trees(state: State) -> Set[str]:
+    return {m[1] for k in state if (m := re.match(r'(level\d(?:\.tree[12])*)\.tree1\.tree1\.', k))}
+
+
+def _unused(state: State) -> Set[str]:
     """Projections of trees that have trees: official DLA makes one for every tree, and uses those of depth 1."""
-    trees = {m[1] for k in state if (m := re.match(r'(level\d(?:\.tree[12])*)\.tree1\.tree1\.', k))}
-    return [k for k in state if (m := _PROJECTION.match(k)) and m[1] in trees]
+    trees = _trees_of_trees(state)
+    return {k for k in state if (m := _PROJECTION.match(k)) and m[1] in trees}
 
 
 def _to_ours(found: Found) -> Renamed:
-    unused = set(_unused(found.state))
+    unused = _unused(found.state)
     return Renamed(
         {k: v for k, v in found.state.items() if k not in unused},
         (f'{len(unused)} entries of projections that the network never uses',))
@@ -25,7 +29,7 @@ def _to_ours(found: Found) -> Renamed:
 def from_ours(state: State) -> State:
     """Weights of one of our networks under their names: in DLA with the unused projections, as zeros."""
     unused: State = {}
-    for tree in sorted({m[1] for k in state if (m := re.match(r'(level\d(?:\.tree[12])*)\.tree1\.tree1\.', k))}):
+    for tree in sorted(_trees_of_trees(state)):
         block = next(k.removesuffix('conv1.weight') for k in state if re.fullmatch(
             rf'{re.escape(tree)}(?:\.tree1)+\.conv1\.weight', k))
         into, out = state[f'{block}conv1.weight'].shape[1], state[f'{block}conv3.weight'].shape[0]
