@@ -4,7 +4,7 @@
 """
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 import torch
 
@@ -30,6 +30,11 @@ def naming(place: Any) -> Iterator[None]:
         if not place or isinstance(place, Checkpoint) or str(error).startswith(printable(str(place))):
             raise
         raise CheckpointError(f'{place}: {error}') from error.__cause__
+
+
+def shapes_of(state: Mapping[str, torch.Tensor]) -> Dict[str, Tuple[int, ...]]:
+    """Name -> shape."""
+    return {k: tuple(v.shape) for k, v in state.items()}
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Checkpoint:
     @property
     def shapes(self) -> Dict[str, Tuple[int, ...]]:
         """Name -> shape."""
-        return {k: tuple(v.shape) for k, v in self.state.items()}
+        return shapes_of(self.state)
 
     @property
     def num_parameters(self) -> int:

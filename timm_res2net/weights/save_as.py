@@ -14,6 +14,7 @@ from ..model.layers import FACTORIES, layer_name, resolve_layer
 from ..model.networks import Network
 from ..model.wrappers import unwrapped
 from .architecture import read_architecture
+from .checkpoint import shapes_of
 from .layouts.layout import State
 from .matching import match
 from .projects import PROJECTS
@@ -103,7 +104,7 @@ def arguments_of(network: Any) -> Dict[str, Any]:
 def _said(arguments: Dict[str, Any], state: State) -> Dict[str, Any]:
     """The variant and the arguments in which a network differs from it, as timm's training checkpoints tell them."""
     form = {name: arguments[name] for name in ('first_block', 'stride_position')}
-    name, model_args = match(read_architecture({k: tuple(v.shape) for k, v in state.items()}, form))
+    name, model_args = match(read_architecture(shapes_of(state), form))
     return {'arch': name, 'args': {'model_kwargs': model_args}}
 
 

@@ -16,7 +16,7 @@ from ..model.layers import layer_name
 from ..model.variants import VARIANTS
 from ..model.wrappers import unwrapped
 from .architecture import Architecture, read_architecture
-from .checkpoint import Checkpoint, CheckpointError
+from .checkpoint import Checkpoint, CheckpointError, shapes_of
 from .comparing import agree, copied, randomize, undisturbed
 from .layouts import rename, resnet, with_counters
 from .matching import complete, match
@@ -56,10 +56,6 @@ def _candidates(model: Any) -> list:
     return [n for n in dict.fromkeys(names) if timm.is_model(n) and n not in VARIANTS]
 
 
-def _shapes(state: Dict[str, torch.Tensor]) -> Dict[str, tuple]:
-    return {k: tuple(v.shape) for k, v in state.items()}
-
-
 @torch.no_grad()
 def same_network(model: Any, other: Any) -> bool:
     """Compare outputs under random weights, which tell what shapes do not: strides, pools, activations, epsilons.
@@ -83,7 +79,7 @@ def timm_architecture(model: nn.Module) -> Optional[str]:
     model = unwrapped(model)
     for name in _candidates(model):
         other = _create_timm(name, model, device='meta')
-        if other is not None and _shapes(to_timm(model)) == _shapes(other.state_dict()) and same_network(
+        if other is not None and shapes_of(to_timm(model)) == shapes_of(other.state_dict()) and same_network(
                 model, _create_timm(name, model)):
             return name
     return None
@@ -146,7 +142,7 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
         model: Any = timm.create_model(variant, device='meta', **ours)
     except (CheckpointError, TypeError, ValueError):
         raise refused from None
-    if _shapes(to_timm(model)) != _shapes(theirs.state_dict()):
+    if shapes_of(to_timm(model)) != shapes_of(theirs.state_dict()):
         raise CheckpointError(f'it says it is {shown}, and its weights are of another network ({variant}).')
     if not same_network(timm.create_model(variant, **ours), timm.create_model(name, **head, **arguments)):
         raise refused

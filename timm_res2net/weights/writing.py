@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Mapping
 
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from ..model.fold import check_weights
+from .checkpoint import shapes_of
 from .comparing import same_outputs, undisturbed
 from .layouts import with_counters
 
@@ -26,11 +26,19 @@ def portable(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     return with_counters({name: value.detach().cpu().contiguous() for name, value in state.items()})
 
 
-def difference(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str:
-    """The first weight of which name or shape differ in a model and in one that was built anew, '' if none does."""
-    here, there = ({name: tuple(value.shape) for name, value in s.items()} for s in (state, built))
+def difference(model: Any, built: Any) -> str:
+    """In what a model differs from one that was built anew and gets its weights here, '' if in nothing.
+
+    Raises:
+        ValueError: The model is on the meta device.
+    """
+    state = portable(model.state_dict())
+    here, there = shapes_of(state), shapes_of(with_counters(built.state_dict()))
     name = min(here.items() ^ there.items(), default=('',))[0]
-    return name and f'{name}: {here.get(name, "missing")}, built as {there.get(name, "missing")}'
+    if name:
+        return f'{name}: {here.get(name, "missing")}, built as {there.get(name, "missing")}'
+    built.load_state_dict(state)
+    return '' if same_outputs(model, built) else 'its outputs are others'
 
 
 @undisturbed()
@@ -40,13 +48,7 @@ def check_unchanged(model: Any, build: Callable[[], Any]) -> None:
     Raises:
         ValueError: It is one, and the message names a weight that shows it, if one does.
     """
-    state = portable(model.state_dict())
-    with torch.device('meta'):
-        found = difference(state, with_counters(build().state_dict()))
-    if not found:
-        built = build()
-        built.load_state_dict(state)
-        found = '' if same_outputs(model, built) else 'its outputs are others'
+    found = difference(model, build())
     if found:
         raise ValueError(
             f'The model was changed after it was built ({found}), so nobody could load it: save or push it before '
