@@ -12,6 +12,7 @@ from ..model.arguments import check_width
 from ..model.block_arguments import declared
 from ..model.blocks import Res2NetDlaBottleneck
 from ..model.dla import Res2NetDla
+from ..model.network_arguments import NetworkArguments
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM, VARIANTS
 from .architecture import Architecture, squeezes_by
@@ -27,14 +28,18 @@ _OTHERS, _GROUPS = 32e6, 2000
 _UNTOLD = 300e6  # parameters of four of the largest variant
 
 
+def values(args: NetworkArguments) -> Dict[str, Any]:
+    """Name -> value of all arguments, without `depth`, which `layers` says."""
+    return {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.name != 'depth'}
+
+
 def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]:
     """All arguments of a network, checked, defaults filled in, in one spelling.
 
     Raises:
         TypeError, ValueError: As the class.
     """
-    args = declared(cls.Arguments, cls.__name__, arguments)
-    full = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.name != 'depth'}  # `layers` says it
+    full = values(declared(cls.Arguments, cls.__name__, arguments))
     if full['attn_layer'] == 'se' and full['rd_ratio'] is None:
         full['rd_ratio'] = 1 / 16
     if not full['attn_layer']:

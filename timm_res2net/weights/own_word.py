@@ -3,7 +3,6 @@
 A folder's config.json and timm's training checkpoints name an architecture, of this package or of timm, and arguments
 of it. They tell what no weight tells: the form of the first block, strides, activation, anti-aliasing, pooling.
 """
-import dataclasses
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -15,7 +14,7 @@ from ..model.layers import FACTORIES, resolve_layer
 from ..model.variants import VARIANTS, variant_of
 from .architecture import Architecture
 from .checkpoint import Checkpoint, CheckpointError
-from .matching import HEAD, RUNTIME, complete, in_weights, match_as, with_arguments
+from .matching import HEAD, RUNTIME, complete, in_weights, match_as, values, with_arguments
 from .timm_equivalent import from_timm
 from .words import network
 
@@ -115,7 +114,7 @@ def contradictions(name: str, arguments: Mapping[str, Any], model: Any, with_hea
     if not isinstance(model, cls):
         return []  # names and shapes tell
     theirs = complete(cls, with_arguments(name, arguments))
-    ours = {f.name: getattr(model.arguments, f.name) for f in dataclasses.fields(model.arguments)}
+    ours = values(model.arguments)
     told_by_weights = {*in_weights(cls), 'base_width'} - {'first_block', 'norm_layer'}
     ignored = {*told_by_weights, *HEAD[:2], *_TRAINING}
     if not with_head:

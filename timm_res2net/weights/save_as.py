@@ -3,7 +3,6 @@
     save_as(model, 'res2net50.pdparams', layout='PaddleClas')
 """
 import logging
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Union
 
@@ -16,7 +15,7 @@ from ..model.wrappers import unwrapped
 from .architecture import read_architecture
 from .checkpoint import shapes_of
 from .layouts.layout import State
-from .matching import match
+from .matching import match, values
 from .projects import PROJECTS
 from .timm_equivalent import timm_architecture, to_timm
 from .writing import check_unchanged, pool_of, portable, write_file, write_safetensors
@@ -91,8 +90,7 @@ def check_file(path: Path, layout: str, overwrite: bool) -> None:
 
 def arguments_of(network: Any) -> Dict[str, Any]:
     """The arguments that make a network again, layers by timm's names; those of the head as they are now."""
-    args = network.arguments
-    arguments = {f.name: getattr(args, f.name) for f in fields(args) if f.name != 'depth'}  # `layers` says it
+    arguments = values(network.arguments)
     for name in FACTORIES.keys() & arguments.keys():
         layer = resolve_layer(name, arguments[name])
         arguments[name] = layer and layer_name(name, layer)
