@@ -154,5 +154,5 @@ def _check_word(checkpoint: Checkpoint, model: Any, with_head: bool) -> None:
     if faults:
         name, arguments = said
         raise CheckpointError(
-            f'it says of itself what this model is not: {"; ".join(faults)}. '
+            f'it describes another network than this model: {"; ".join(faults)}. '
             f'Use {creation(name, arguments)}, or load_checkpoint without a model.')

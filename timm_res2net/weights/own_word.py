@@ -124,7 +124,7 @@ def contradictions(name: str, arguments: Mapping[str, Any], model: Any, with_hea
     if theirs['scale'] == 1:
         ignored.add('first_block')
     return [
-        f'{k}={theirs[k]!r} it says, {k}={ours[k]!r} has the model' for k in theirs
+        f'it says {k}={theirs[k]!r}, the model has {k}={ours[k]!r}' for k in theirs
         if k not in ignored and _same(k, theirs[k]) != _same(k, ours[k])]
 
 
