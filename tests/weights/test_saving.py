@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import timm_res2net  # noqa: F401
 from timm_res2net import load_checkpoint, save_as, save_as_timm, save_folder, timm_architecture, to_timm
+from timm_res2net.commands.command_line import write_whole
 from timm_res2net.deploy import export
 from timm_res2net.deploy.preprocessing import data_config
 from timm_res2net.weights import saving
@@ -153,6 +154,12 @@ def test_nothing_half_done_is_left(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match='timm.create_model'):
         save_folder(timm_res2net.Res2Net(**TINY), tmp_path / 'out')
+
+
+def test_names_as_long_as_file_systems_take(tmp_path):
+    save_folder(timm.create_model('test_res2net_custom'), tmp_path / ('\u7db2' * 85))  # 255 bytes
+    write_whole(tmp_path / ('x' * 255), 'text')
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize('key, value', [

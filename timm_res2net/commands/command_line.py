@@ -205,7 +205,7 @@ def free_output(path: Union[str, Path], overwrite: bool = False, folder: bool = 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A path to write a file to that is complete or not there, also where it is interrupted."""
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.absolute().parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name[:50]}.', dir=path.absolute().parent) as scratch:
         part = Path(scratch) / path.name
         yield part
         os.replace(part, path)

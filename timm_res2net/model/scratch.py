@@ -16,7 +16,7 @@ def scratch(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
-                prefix=f'.{path.name[:100]}.', dir=path.parent, ignore_cleanup_errors=True) as folder:
+                prefix=f'.{path.name[:50]}.', dir=path.parent, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     finally:
         for made in missing:

@@ -3,7 +3,6 @@
 `reading` is the way back.
 """
 import os
-import secrets
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Mapping
 
@@ -11,6 +10,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ..model.fold import check_weights
+from ..model.scratch import scratch
 from .checkpoint import shapes_of
 from .comparing import same_outputs, undisturbed
 from .layouts import with_counters
@@ -76,11 +76,7 @@ def write_safetensors(state: Dict[str, Tensor], file: BinaryIO) -> None:
 
 def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """A file that appears complete or not at all, readable by whom the umask says; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f'.{secrets.token_hex(8)}')
-    try:
-        with scratch.open('xb') as file:
+    with scratch(path) as folder:
+        with (folder / path.name).open('xb') as file:
             write(file)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+        os.replace(folder / path.name, path)
