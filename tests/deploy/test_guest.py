@@ -248,14 +248,13 @@ def test_exports_of_several_threads(network, exported, tmp_path):
 
 def test_the_last_thread_ends_the_silence():
     before = of_the_process()
-    first, last = guest.quiet(), guest.quiet()
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter('always')
-        first.__enter__()
-        last.__enter__()
-        first.__exit__(None, None, None)
+        guest.quiet.__enter__()
+        guest.quiet.__enter__()
+        guest.quiet.__exit__()
         warnings.warn('of an engine', stacklevel=1)
-        last.__exit__(None, None, None)
+        guest.quiet.__exit__()
         assert not heard
         warnings.warn('of others', stacklevel=1)
         assert len(heard) == 1

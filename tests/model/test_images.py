@@ -316,7 +316,7 @@ def test_many_threads_leave_warnings_as_they_were(tmp_path):
     assert list(warnings.filters) == before
     with ExitStack() as reading:  # an engine is loaded while pictures are read
         reading.enter_context(unwarned)
-        with quiet():
+        with quiet:
             reading.close()
     assert list(warnings.filters) == before
 

@@ -116,7 +116,7 @@ def export(
     check_target(path, format, precision, batch_size, image_size, dynamic_size, calibration, overwrite, threads)
     pixels_in = check_bool('pixels_in', pixels_in)
     _check_model(model)
-    with quiet(), settings_of_export(
+    with quiet, settings_of_export(
             next(model.parameters()).device.type, threads or torch.get_num_threads()):
         with interruptible():
             progress('running the model')
@@ -199,7 +199,7 @@ def check_target(
         check_int('batch_size', batch_size)
     if image_size is not None:
         check_int('image_size', image_size)
-    with quiet():
+    with quiet:
         WRITERS[format].check_installed(precision)
 
 

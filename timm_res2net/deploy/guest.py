@@ -1,4 +1,7 @@
-"""A guest in somebody's process: own settings, his again afterwards; silent; and no word to the network."""
+"""Export and load are guests in somebody's process: its settings are its own again afterwards, nothing is printed.
+
+And nothing is sent over the network.
+"""
 import contextlib
 import ctypes
 import logging
@@ -6,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, ContextManager, Iterator, List, TextIO, cast
+from typing import Any, Iterator, List, TextIO, cast
 
 import torch
 
@@ -53,6 +56,7 @@ def settings_of_export(device: str, threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
+    """No warnings and log lines of the engines about themselves, and no handlers that they leave on the root logger."""
     root, placeholder = logging.getLogger(), logging.NullHandler()
     loggers = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
     root.addHandler(placeholder)  # without any, the first line that is logged through it brings one to stderr
@@ -69,12 +73,7 @@ def _silence() -> Iterator[None]:
         root.removeHandler(placeholder)
 
 
-_quiet = Together(_silence)
-
-
-def quiet() -> ContextManager[None]:
-    """No warnings and log lines of the engines about themselves, and no handlers that they leave on the root logger."""
-    return _quiet
+quiet = Together(_silence)
 
 
 class _OfOtherThreads:
@@ -176,7 +175,7 @@ def telemetry_refused(package: str) -> Iterator[None]:
 
 
 def _refuse_openvino() -> None:
-    """And NNCF, unless a file says yes."""
+    """Refuse OpenVINO's telemetry, which NNCF uses too, unless the user has answered for himself, in a file."""
     with contextlib.suppress(ImportError, AttributeError, TypeError):  # not installed, no home, or another version
         import openvino_telemetry
         from openvino_telemetry.utils import opt_in_checker

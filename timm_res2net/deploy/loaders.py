@@ -58,7 +58,7 @@ def load(path: Union[str, Path], workers: Optional[int] = None) -> Deployed:
         raise ValueError(f'{path} is none of {", ".join(others)} and {last}.')
     path.open('rb').close()  # engines would call a file damaged that one may not read
     try:
-        with quiet(), interruptible():
+        with quiet, interruptible():
             loaded = Deployed(*LOADERS[path.suffix](path, workers))
     except (FileNotFoundError, ImportError, FileError):
         raise
