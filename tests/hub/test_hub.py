@@ -125,7 +125,7 @@ ARGUMENTS = {  # of `from_hub`
     'channels': 'ValueError: in_chans=0 must be at least 1',
     'untrained': 'TypeError: from_hub takes no pretrained=: the weights are always loaded',
     'cfg': 'TypeError: from_hub takes no pretrained_cfg=',
-    'overlay': r"ValueError: pretrained_cfg_overlay\['bogus'\] is unknown to timm, choose from url, ",
+    'overlay': r"ValueError: pretrained_cfg_overlay\['bogus'\] is not a setting of timm, choose from url, ",
     'other weights': r"ValueError: pretrained_cfg_overlay\['url'\] says where weights are, and these are those of",
     'meta': "ValueError: device='meta' has no values, nothing can be loaded there: give another device=",
     'inside meta': r"ValueError: device='meta' has no values, .*, or leave the block of torch\.device\('meta'\)",

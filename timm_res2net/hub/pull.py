@@ -13,11 +13,11 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 import torch
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from timm.models import PretrainedCfg, is_model
+from timm.models import is_model
 from torch import nn
 
-from ..model.arguments import check_int
-from ..model.data_cfg import read_config
+from ..model.arguments import check_int, check_mapping
+from ..model.data_cfg import check_settings, read_config
 from ..model.variants import variant_of
 from ..weights.checkpoint import Checkpoint, CheckpointError
 from ..weights.hub_file import is_damaged
@@ -94,13 +94,8 @@ def _checked(kwargs: Dict[str, Any]) -> Dict[str, Any]:
         if name in kwargs:
             kwargs[name] = check_int(name, kwargs[name], minimum)
     _check_device(kwargs.get('device'))
-    overlay = kwargs.get('pretrained_cfg_overlay', {})
-    if not isinstance(overlay, Mapping):
-        raise TypeError(f'pretrained_cfg_overlay={overlay!r} must be a dictionary.')
-    known = [f.name for f in dataclasses.fields(PretrainedCfg)]
-    for name in overlay:
-        if name not in known:
-            raise ValueError(f'pretrained_cfg_overlay[{name!r}] is unknown to timm, choose from {", ".join(known)}.')
+    overlay = 'pretrained_cfg_overlay'
+    check_settings(overlay, check_mapping(overlay, kwargs.get(overlay)))
     return kwargs
 
 

@@ -1,7 +1,7 @@
 """What a pretrained cfg or a config.json says of a model's data: preprocessing, class names, license."""
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Collection, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import torch
 from timm.models import PretrainedCfg
@@ -9,6 +9,7 @@ from timm.models import PretrainedCfg
 from .arguments import check_choice, check_int, check_real
 
 _DATA_KEYS = ('input_size', 'test_input_size', 'interpolation', 'mean', 'std', 'crop_pct', 'test_crop_pct', 'crop_mode')
+_CFG_KEYS = tuple(f.name for f in dataclasses.fields(PretrainedCfg))
 # of timm.data
 _CROP_MODES = ('center', 'squash', 'border')
 _INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'box', 'hamming', 'lanczos')
@@ -63,8 +64,7 @@ def check_data_config(name: str, config: Mapping[str, Any], in_chans: Optional[i
         TypeError, ValueError: Naming the first that cannot be used.
     """
     for key, value in config.items():
-        if key not in _DATA_KEYS:
-            raise ValueError(f'{name}[{key!r}] is not a setting of timm, choose from {", ".join(_DATA_KEYS)}.')
+        check_settings(name, [key], _DATA_KEYS)
         if value is not None:
             _check_setting(f'{name}[{key!r}]', key, value, in_chans)
 
@@ -88,16 +88,20 @@ def _check_setting(shown: str, key: str, value: Any, in_chans: Optional[int]) ->
         check_choice(shown, value, _INTERPOLATIONS)
 
 
+def check_settings(name: str, cfg: Iterable[str], known: Sequence[str] = _CFG_KEYS) -> None:
+    """Raise a ValueError that names the first entry of a cfg that timm does not know."""
+    for key in cfg:
+        if key not in known:
+            raise ValueError(f'{name}[{key!r}] is not a setting of timm, choose from {", ".join(known)}.')
+
+
 def check_own_cfg(name: str, data: Mapping[str, Any], in_chans: int) -> None:
     """Check entries of a cfg of one's own: settings of timm's cfgs, preprocessing that can be used.
 
     Raises:
         TypeError, ValueError: Naming the first that cannot.
     """
-    known = [f.name for f in dataclasses.fields(PretrainedCfg)]
-    for key in data:
-        if key not in known:
-            raise ValueError(f'{name}[{key!r}] is not a setting of timm, choose from {", ".join(known)}.')
+    check_settings(name, data)
     check_data_config(name, {k: v for k, v in data.items() if k in _DATA_KEYS}, in_chans)
 
 
