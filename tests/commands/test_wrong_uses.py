@@ -59,6 +59,7 @@ USES = [
     ('classify {empty} --model {folder}', 2, 'no images'),
     ('classify {image.png} --model nonsense', 2, 'nonsense is no model that timm knows, and no file'),
     ('classify {image.png} --model {missing.pth}', 2, r'missing\.pth: no such file'),
+    ('classify {image.png} --model missing.ckpt', 2, r'missing\.ckpt: no such file'),
     ('classify {image.png} --model {folder} --topk 0', 2, '--topk 0 must be at least 1'),
     ('classify {image.png} --model {folder} --class-names {text.txt}', 2, '--class-names: 1 names, the model has 3'),
     ('evaluate {missing} --model {folder}', 2, 'there is no folder'),

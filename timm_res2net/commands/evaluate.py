@@ -139,16 +139,13 @@ def evaluate(
     from timm.data.readers.reader_image_folder import ReaderImageFolder
     from torch.utils.data import DataLoader
 
-    from .. import deploy
-    from ..model.data_cfg import class_names
     from ..model.images import SUFFIXES
-    from .models import count_classes, input_of
+    from .models import count_classes, input_of, own_class_names
     to_input = input_of(model)
     reader = ReaderImageFolder(str(data / split), input_key=';'.join(SUFFIXES))  # class order as in timm's train.py
     found = sorted(reader.class_to_idx, key=reader.class_to_idx.__getitem__)
     classes = count_classes(model)
-    check_classes(
-        classes, model.labels if isinstance(model, deploy.Deployed) else class_names(model), found, data / split)
+    check_classes(classes, own_class_names(model), found, data / split)
     pictures: Any = Pictures(reader.samples, to_input)
     loader = DataLoader(pictures, batch_size, num_workers=workers)
     answers: List[torch.Tensor] = []  # of each image: probability of the first answer, is it right, is one of five

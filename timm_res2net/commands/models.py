@@ -24,11 +24,10 @@ from ..weights import CheckpointError
 from ..weights.loading import load_read
 from ..weights.reading import read_checkpoint
 from ..weights.words import printable
-from .checks import NAMES
+from .checks import MODEL_FILES, NAMES
 from .command_line import Refusal, warn
 from .training import names_of_training
 
-CHECKPOINTS = ('.pth', '.pt', '.bin', '.tar', '.safetensors', '.pdparams')
 EXPORTED = tuple(dict.fromkeys(deploy.FORMATS.values()))
 
 
@@ -66,7 +65,7 @@ def load_model(
         if scheme == 'local-dir' and not Path(where).is_dir():
             raise FileNotFoundError(f'{name}: no such folder')
         model = _create(name, pretrained, kwargs)
-    elif path.parent.name or path.suffix in CHECKPOINTS:
+    elif path.parent.name or path.suffix in MODEL_FILES:
         hub = re.fullmatch(r'[\w.-]+/[\w.-]+', name) and not path.suffix
         raise FileNotFoundError(f'{name}: no such file' + (f'; on the Hub it is hf-hub:{name}' if hub else ''))
     else:
@@ -153,10 +152,14 @@ def count_classes(model: Any) -> int:
     return model.metadata['num_classes'] if isinstance(model, deploy.Deployed) else model.num_classes
 
 
+def own_class_names(model: Any) -> Optional[List[str]]:
+    """The names of its classes that a network or an exported file has, if any."""
+    return model.labels if isinstance(model, deploy.Deployed) else data_cfg.class_names(model)
+
+
 def class_names(model: Any) -> List[str]:
     """Names of the classes of a network or of an exported file: its own, ImageNet's for 1000 classes, or numbers."""
-    count = count_classes(model)
-    names = model.labels if isinstance(model, deploy.Deployed) else data_cfg.class_names(model)
+    count, names = count_classes(model), own_class_names(model)
     if names:
         described = (getattr(model, 'pretrained_cfg', None) or {}).get('label_descriptions') or {}
         return [printable(str(described.get(n, n))) for n in names]
