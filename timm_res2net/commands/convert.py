@@ -4,11 +4,12 @@
     python -c "import timm, timm_res2net; timm.create_model('local-dir:converted', pretrained=True)"
     timm-res2net convert converted res2net50.pdparams --to PaddleClas
 
---to writes a file as another project has it. It has to be the same network there: what is not is said.
+--to writes a file as another project has it. That project must have the same network: where its code would compute
+another, nothing is written, and the error says what differs.
 
-IN is .pth, .pt, .bin, .tar, .safetensors or .pdparams, a folder with model.safetensors, a folder of timm's train.py, or
-NAME.TAG of `timm-res2net list`. Class names are those of --class-names, else those that IN has, else those of the
-training folder that its arguments name, if that is here.
+IN is .pth, .pt, .bin, .tar, .ckpt, .safetensors or .pdparams, a folder with model.safetensors, a folder of timm's
+train.py, or NAME.TAG of `timm-res2net list`. Class names are those of --class-names, else those that IN has, else those
+of the training folder that its arguments name, if that is here.
 
 Exit code 0: done. 1: the checkpoint cannot be converted. 2: wrong usage.
 """

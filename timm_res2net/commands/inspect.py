@@ -1,7 +1,7 @@
 """What a checkpoint is: whose names its weights have, which variant they fit, what was assumed. Nothing is built.
 
-FILE is .pth, .pt, .bin, .tar, .safetensors or .pdparams, of any published layout, a folder with model.safetensors, or a
-folder of timm's train.py.
+FILE is .pth, .pt, .bin, .tar, .ckpt, .safetensors or .pdparams, of any published layout, a folder with
+model.safetensors, or a folder of timm's train.py.
 """
 import argparse
 import dataclasses

@@ -52,7 +52,8 @@ def load_checkpoint(
     particular weights of PaddleClas under our own names cannot be told from official ones: name their `variant`.
 
     Args:
-        path: .pth, .pt, .bin, .tar, .safetensors or .pdparams, or a folder with model.safetensors and config.json.
+        path: .pth, .pt, .bin, .tar, .safetensors, .pdparams or MindSpore's .ckpt, or a folder, with model.safetensors
+            and config.json or of timm's train.py.
         model: Loaded in place if given, possibly compiled or inside DistributedDataParallel, else one is built.
         variant: Registered variant to build, if it is not the one that would be recognised.
         use_ema: Take the averaged weights of a training checkpoint where there are any.

@@ -40,7 +40,7 @@ from .words import listed
 _TORCH_MAGIC = pickle.dumps(0x1950a86a20f9469cfc6c, protocol=2)[2:]
 _DESCRIBED = ('model.safetensors', 'pytorch_model.bin', *INDEXES)  # by a config.json beside them
 _WEIGHT_FILES = (*_DESCRIBED, 'model_best.pth.tar', 'last.pth.tar')
-_NEITHER = 'neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams)'
+_NEITHER = "neither safetensors, nor a torch.save file, nor a pickle of arrays (.pdparams), nor MindSpore's (.ckpt)"
 _ENTRIES = ('weight', 'bias', 'running_mean', 'running_var')
 _LONGEST_YAML = 100_000  # bytes; a megabyte takes a minute to read
 _PADDLE_NAMES = 'StructuredToParameterName@@'  # paddle.save's table of its internal names
