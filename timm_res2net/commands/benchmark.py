@@ -3,10 +3,10 @@
 Eager, folded, prepacked, compiled and exported, in fp32, bf16 and int8. On a CPU every file is made, and every path
 measured, by a process of its own that does nothing else, in rounds and short turns: milliseconds a batch, time to load
 and to the first answer, memory and size of the file, and images a second of several callers at once. Medians are given
-as ratios, since timings of different runs say nothing. Where a path comes out apart by more than 10% between rounds,
-the machine is busy and the figures are no good: that is said. Engines that are not installed are skipped and named (all
-of them: extra `deploy`, the plot: extra `figures`). Weights are random, which does not change times. Up to seven
-processes are there at a time, 6 GB with Res2Net-50. Tables and plot go to benchmark_DEVICE.{md,json,png} of a folder.
+as ratios, since timings of different runs say nothing. Where rounds of the same path are more than 10% apart, the
+machine was busy and the figures are no good: the command says so. Engines that are not installed are skipped and named
+(all of them: extra `deploy`, the plot: extra `figures`). Weights are random, which does not change times. Up to seven
+processes run at a time, 6 GB with Res2Net-50. Tables and plot go to benchmark_DEVICE.{md,json,png} of a folder.
 
 Exit code 0: measured. 1: measured on a busy machine.
 

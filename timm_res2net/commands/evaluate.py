@@ -2,8 +2,8 @@
 
 DATA holds a folder `test` (see --split) with one folder per class, named as the model's classes where it knows their
 names. For the shipped CIFAR-100 weights these are the 10,000 official test images as PNG (or any lossless format), in
-`test/apple`, `test/aquarium_fish`, ... For weights of the catalogue (`timm-res2net list`) the number published there is
-said beside. timm's validate.py gives the same accuracy.
+`test/apple`, `test/aquarium_fish`, ... For weights of the catalogue (`timm-res2net list`) the published accuracy is
+printed too. timm's validate.py gives the same accuracy.
 
 The expected calibration error is how far the probability of the first answer is from how often it is right, on average
 over the images, in 15 bins of equal width (Guo et al. 2017, equation 3).

@@ -33,7 +33,7 @@ WORDS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='file or folder')
     parser.add_argument('repo_id', metavar='REPO', help='USER/NAME, or NAME for the user who is logged in')
-    parser.add_argument('--model', help='variant, where the checkpoint does not tell or to replace what it tells')
+    parser.add_argument('--model', help='variant to build, if the checkpoint tells none or in place of that one')
     parser.add_argument('--no-ema', action='store_true', help='the plain weights where there are averaged ones')
     names = parser.add_mutually_exclusive_group()
     names.add_argument('--class-names', type=Path, metavar='FILE', help='one class name per line, or a JSON list')
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--revision', help='branch, made if it does not exist')
     parser.add_argument('--create-pr', action='store_true', help='open a pull request')
     parser.add_argument('--as-timm', action='store_true', help="under timm's own architecture name")
-    parser.add_argument('--timeout', type=float, metavar='SECONDS',
-                        help='without a sign of life from the Hub; by default TIMM_RES2NET_HUB_TIMEOUT or 30')
+    parser.add_argument('--timeout', type=float, metavar='SECONDS', help=(
+        'give up after so long without a sign of life from the Hub; by default TIMM_RES2NET_HUB_TIMEOUT or 30'))
     parser.add_argument('--dry-run', type=Path, metavar='DIR', help='write the files into DIR instead of pushing them')
     parser.add_argument('--overwrite', action='store_true', help='replace the files in DIR')
 

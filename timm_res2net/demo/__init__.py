@@ -1,6 +1,6 @@
 """A page to look inside a Res2Net: what it answers, where it looks, what each group of each block sees.
 
-What is shown is computed by plain functions, a file each; `page.py` and `side.py` alone know of gradio (extra `demo`).
+What is shown is computed by plain functions, a file each; `page.py` and `side.py` alone import gradio (extra `demo`).
 
     photo.py      a picture of the visitor's -> the pixels that a model sees
     subject.py    a model with what the page says of it, and the few that are kept

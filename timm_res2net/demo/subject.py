@@ -91,7 +91,7 @@ class Shelf:
         """The model of that name; who asks for another one does not wait for it.
 
         Raises:
-            ValueError: The page cannot show it; beside what `load` raises.
+            ValueError: The page cannot show it; or what `load` raises.
         """
         with self.lock:
             one_of_this_name = self.loading.setdefault(name, threading.Lock())

@@ -1,4 +1,4 @@
-"""From a model to the machine's limit: fold, prepack, export, load. Everything here takes a model and returns another.
+"""From a model to the machine's limit: `fold` and `prepack` make it faster, `export` writes a file, `load` runs that.
 
     fast = deploy.prepack(model)                               # at once, pure torch, CPU
     deploy.export(model, 'model.pt2')                          # compiled by AOTInductor, checked against the model

@@ -55,7 +55,7 @@ def compiler() -> None:
 
 
 def cpu_features() -> Set[str]:
-    """What of this CPU's instructions compiled code may use, as Linux names them; elsewhere nothing."""
+    """The instructions of this CPU that compiled code may use, by Linux's names; none on other systems."""
     info = Path('/proc/cpuinfo')
     found = re.search(r'^(?:flags|Features)\s*:(.*)$', info.read_text() if info.is_file() else '', re.M)
     return {f for f in found[1].split() if re.match('avx|fma|f16c|bmi|amx|sve|bf16|i8mm', f)} if found else set()

@@ -143,7 +143,7 @@ def format_of(path: Path) -> str:
     """The format that a suffix stands for.
 
     Raises:
-        ValueError: None.
+        ValueError: It stands for none.
     """
     for format, suffix in FORMATS.items():
         if suffix == path.suffix:
@@ -152,7 +152,7 @@ def format_of(path: Path) -> str:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """In a line, and what to do about it."""
+    """The error in one line, with what to do about it."""
     if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
         return f'{error.filename or path}: {error.strerror}: choose another folder.'
     ours, temporary = path.absolute().parent, Path(tempfile.gettempdir())

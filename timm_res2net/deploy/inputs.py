@@ -30,7 +30,7 @@ def holds_numbers(x: torch.Tensor) -> bool:
     """Whether there is memory behind a tensor that an engine may read, which would end the process if there is none.
 
     There is none behind tensors that are fake, on the device meta, not initialised, or of torch.func's transforms such
-    as vmap, nor one behind those of classes that compute for themselves, such as masked and distributed ones.
+    as vmap, nor behind those of classes that compute for themselves, such as masked and distributed ones.
     """
     if type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
         return False

@@ -105,9 +105,9 @@ class Writer:
         write: See the top of this file.
         batch_size: Where the user says none; None is any.
         casts: The engine takes fp32 graphs for bf16 and casts them itself.
-        engines: Modules that it takes, beside torch.
-        quantizer: Module that int8 takes.
-        compiles: It takes a C++ compiler.
+        engines: Modules that it needs, besides torch.
+        quantizer: Module that int8 needs.
+        compiles: It needs a C++ compiler.
         refuses: Arguments of `export` that it cannot serve -> why, and what to do.
     """
     suffixes: Tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What is told of a model beside its weights, checked before anything is written."""
+"""What is told of a model besides its weights, checked before anything is written."""
 from typing import Any, Collection, Mapping
 
 from ..model.arguments import check_bool, check_mapping, check_real

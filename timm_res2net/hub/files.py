@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Content(TypedDict, total=False):
-    """What is told of a model beside its weights, as keywords of `push_to_hub` and `save_for_hub`; all may be left out.
+    """What is told of a model besides its weights, as keywords of `push_to_hub` and `save_for_hub`, all optional.
 
     Attributes:
         label_names: One name per class.

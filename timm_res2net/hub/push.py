@@ -47,7 +47,7 @@ def push_to_hub(
         private: Make the repository private. One that exists and is public is an error.
         create_pr: Open a pull request instead of committing to the main branch.
         timeout: Seconds without a sign of life from the Hub, None for those of TIMM_RES2NET_HUB_TIMEOUT or else 30. An
-            upload is one as long as it goes on.
+            upload that goes on is a sign of life.
         **content: `label_names`, `metrics`, `dataset`, `license`, `as_timm`, ...: all that `Content` lists. Where
             neither it nor the model has class names, those that the repository has are kept, and a warning says so.
 

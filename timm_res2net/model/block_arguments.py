@@ -55,7 +55,7 @@ def with_default(kind: Type[Any], name: str, default: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockArguments:
-    """The arguments of a block beside its place in a network, checked; what may be given as None is settled afterwards.
+    """The arguments of a block but its place in a network, checked; what may be given as None is settled afterwards.
 
     Raises:
         TypeError, ValueError: An argument of the wrong kind or value, named in the message with what is allowed.

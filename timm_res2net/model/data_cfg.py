@@ -186,7 +186,7 @@ class Origin:
         return cls(name, cfg['num_classes'], {k: cfg.get(k) for k in OF_THE_WEIGHTS}, values)
 
     def is_left(self, model: Any) -> bool:
-        """Whether the model has other classes by now (none are not others), or has been trained since.
+        """Whether the model has other classes now (having lost its classifier does not count), or has been trained.
 
         Folding and another precision change nothing.
         """

@@ -45,7 +45,7 @@ class Dilated(nn.Module):
 
 
 def _check_size(x: torch.Tensor, dilation: int) -> None:
-    """Refuse a map of which some of the interleaved ones would have nothing; what is traced has no size to ask for."""
+    """Refuse a map so small that one of the interleaved ones would be empty; a traced one has no size to ask for."""
     if isinstance(x, torch.fx.Proxy) or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return
     height, width = x.shape[2:]

@@ -3,7 +3,8 @@
 With batch statistics fixed, norm(conv(x)) is one convolution with weight W * g / sqrt(var + eps) and bias
 b - mean * g / sqrt(var + eps). timm's `reparameterize_model` and the `--reparam` of its validate.py, benchmark.py and
 onnx_export.py fold every block with its shortcut, through `reparameterize`; they ask the children of a model and not
-the model itself, so that the stem's norm, and in DLA those outside the blocks, are folded by `fold` alone.
+the model itself, so that the stem's norm, and in DLA those outside the blocks, are left. `fold` and the model's own
+`reparameterize` fold these too.
 """
 import copy
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Type, cast
@@ -113,7 +114,7 @@ def check_inference(model: Any) -> None:
 
 
 def check_weights(state: Mapping[str, Any], error: Type[ValueError] = ValueError) -> None:
-    """Raise an error for the state dict of a model that is a shape only."""
+    """Raise an error for the state dict of a model on the meta device, which has shapes and no values."""
     empty = next((name for name, value in state.items() if getattr(value, 'is_meta', False)), None)
     if empty is not None:
         raise error(

@@ -136,7 +136,7 @@ def _to_bytes(values: np.ndarray, whole: Optional[float] = None) -> np.ndarray:
 
 
 def find_images(folder: Path, count: Optional[int] = None) -> List[Path]:
-    """Image files of a folder and those in it in order, or `count` of them, evenly taken.
+    """Image files of a folder and its subfolders, in order: all of them, or `count` of them, evenly spaced.
 
     Raises:
         ValueError: It is no folder, or holds no image files.

@@ -56,7 +56,7 @@ class OfficialNetwork(Res2Net):
             layers: Blocks of each of the four stages.
             num_classes: Classes, 0 for pooled features.
             baseWidth, scale: Of the blocks.
-            **of_block: What else blocks take, beside what tells one block from another.
+            **of_block: What else blocks take, besides what tells one block from another.
 
         Raises:
             TypeError, ValueError: An argument of the wrong kind or value, named in the message.

@@ -109,7 +109,7 @@ def from_timm(name: str, arguments: Mapping[str, Any], found: Architecture) -> T
 
     Args:
         name: Architecture of timm.
-        arguments: Beside those of the head.
+        arguments: All but those of the head.
         found: What was read off the weights.
 
     Raises:

@@ -2,9 +2,9 @@
 
 torch's weights-only loader executes nothing that it does not know, but what it knows it trusts: `bytearray(8e9)` makes
 8 GB of ten bytes, `_rebuild_from_type_v2` calls what it is given, and before torch 2.7 a tensor that says it is larger
-than its record is read, and written, beyond the end of it. It also takes another directory than Python's zipfile for
-that of an archive with two. Here the program runs on stand-ins, as that of a .pdparams does, and tensors are views of
-records, which are no larger than the file and match their checksums.
+than its record is read, and written, beyond the end of it. In an archive with two directories it also reads another
+one than Python's zipfile does. Here the program runs on stand-ins, as that of a .pdparams does, and tensors are views
+of records, which are no larger than the file and match their checksums.
 """
 import io
 import math

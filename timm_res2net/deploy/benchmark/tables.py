@@ -95,7 +95,7 @@ def throughput_tables(part: Dict[str, Any]) -> List[str]:
 
 
 def once_table(once: Dict[str, Dict[str, Dict[str, float]]]) -> List[str]:
-    """What each path takes beside time: to load and for the first answer, memory at most, its file or files, checks."""
+    """Besides time: what each path takes to load and for the first answer, memory at most, its files, checks."""
     if not once:
         return []
     heads = list(next(iter(next(iter(once.values())).values())))

@@ -1,6 +1,6 @@
 """Networks that are called Res2Net, or are made of it, and are none of ours: refused by their own name.
 
-Some have all the names of a Res2Net beside their own, and would load with a few entries left out.
+Some have all the names of a Res2Net besides their own, and would load with a few entries left out.
 """
 import re
 
