@@ -19,7 +19,7 @@ from ...version import __version__
 from ..packing import prepack
 from ..workers import environment as of_a_child
 from .cuda import inference_cuda
-from .machine import has_bf16, processor
+from .machine import has_bf16, held_at_most, processor
 from .paths import BASELINE, channels_last
 from .rounds import inference_cpu, last_words, throughput_cpu
 from .timing import interleave
@@ -40,13 +40,19 @@ def make_step(name: str, device: str, batch: int, amp: bool) -> Callable[[], Non
     return step
 
 
+def memory_of_steps(name: str, device: str, batch: int, amp: bool) -> float:
+    """MB that this process held at most, after three steps."""
+    step = make_step(name, device, batch, amp)
+    for _ in range(3):
+        step()
+    return held_at_most(device)
+
+
 def peak_memory(name: str, device: str, batch: int, amp: bool, modules: Sequence[str] = ()) -> float:
     """MB at most during three steps, in a process of its own; NaN, and a line on stderr, where it fails."""
     code = (
-        f'import {", ".join(("re", "torch", "timm_res2net", *modules))}; from {__name__} import make_step\n'
-        f'step = make_step({name!r}, {device!r}, {batch}, {amp}); [step() for _ in range(3)]\n'
-        f"print(torch.cuda.max_memory_allocated() / 1e6 if {device!r} == 'cuda' else "
-        "int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read()).group(1)) / 1e3)")
+        f'import {", ".join(("timm_res2net", *modules))}; from {__name__} import memory_of_steps\n'
+        f'print(memory_of_steps({name!r}, {device!r}, {batch}, {amp}))')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=of_a_child())
     if done.returncode:
         why = last_words(done.stderr, done.returncode)

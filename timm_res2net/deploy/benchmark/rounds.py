@@ -27,7 +27,7 @@ import torch
 
 from ..deployed import Deployed
 from ..workers import environment
-from .machine import has_bf16
+from .machine import has_bf16, held_at_most
 from .paths import Way, model_of, ways
 from .timing import answers_a_second, calls, once
 
@@ -227,7 +227,7 @@ def measure(job: argparse.Namespace, way: Way, file: Path) -> Iterator[Dict[str,
         times = {n: calls(partial(path, x), job.seconds) for n, x in xs.items()}
         look = calls(partial(path.look, x), job.seconds / 10) if isinstance(path, Deployed) else [0]
         yield {'values': times, 'once': {
-            'load s': load, 'first answer ms': first, 'memory MB': peak_memory(), 'file MB': size,
+            'load s': load, 'first answer ms': first, 'memory MB': held_at_most('cpu'), 'file MB': size,
             'checks %': 100 * statistics.median(look) / statistics.median(times[smallest])}}
 
 
@@ -245,13 +245,6 @@ def serve(job: argparse.Namespace, way: Way, file: Path) -> Iterator[Dict[str, A
     with ThreadPoolExecutor(callers) as pool:  # the same threads in each turn, as in a service
         while True:
             yield {'values': {str(callers): [answers_a_second(threads, job.seconds, pool)]}, 'once': {}}
-
-
-def peak_memory() -> float:
-    """MB that this process held at most, all imports and, without a file, the network included."""
-    status = Path('/proc/self/status')
-    found = re.search(r'VmHWM:\s*(\d+)', status.read_text()) if status.is_file() else None
-    return int(found[1]) / 1e3 if found else float('nan')
 
 
 TASKS = {'make': make, 'measure': measure, 'serve': serve}
