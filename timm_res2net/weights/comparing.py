@@ -28,9 +28,8 @@ def copied(model: nn.Module) -> Any:
             if name.endswith('_hooks'):  # some keep what cannot be copied
                 memo[id(value)] = OrderedDict()
     for tensor in (*model.parameters(), *model.buffers()):
-        value = tensor.detach().cpu()
-        value = value.float() if value.is_floating_point() else value.clone()
-        value = value.clone() if value.data_ptr() == tensor.data_ptr() else value
+        dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+        value = tensor.detach().to('cpu', dtype, copy=True)
         memo[id(tensor)] = nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value
     return copy.deepcopy(model, memo).to(memory_format=torch.contiguous_format).eval()
 

@@ -25,6 +25,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 import numpy as np
 import torch
 import yaml
+from safetensors.torch import load_file as load_safetensors
 
 from ..model.data_cfg import OF_THE_WEIGHTS, read_config
 from .checkpoint import Checkpoint, CheckpointError, naming
@@ -58,7 +59,6 @@ def _load_any(path: Path) -> Any:
         if head.startswith(b'\x80') and _TORCH_MAGIC in head[:32]:
             return load_legacy(path)
         header = struct.unpack('<Q', head[:8])[0] if len(head) > 8 else size
-        from safetensors.torch import load_file as load_safetensors
         if header < size and head[8:9] == b'{':
             return load_safetensors(path)
         if is_mindspore(head, path):

@@ -64,12 +64,11 @@ class _Dtype(Made):
 
     def dtype(self) -> np.dtype:
         code = self.code if isinstance(self.code, str) else ''
-        dtype = np.dtype(code) if code[:1] in tuple(_KINDS) and code[1:].isdigit() else None
-        if dtype is None or dtype.kind not in _KINDS:
+        if code[:1] not in tuple(_KINDS) or not code[1:].isdigit():
             raise UnsafePickleError(f'an array of dtype {self.code!r} instead of numbers')
         if self.order not in ('<', '=', '|'):
             raise pickle.UnpicklingError(f'byte order {self.order!r}, which no writer of weights uses')
-        return dtype.newbyteorder('<' if self.order == '<' else '=')
+        return np.dtype(code).newbyteorder('<' if self.order == '<' else '=')
 
 
 class _Array(Made):
