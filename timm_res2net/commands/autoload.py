@@ -26,9 +26,9 @@ def _files(folder: Path):
     return folder / f'{HOOK}.py', folder / f'{HOOK}.pth'
 
 
-def enabled(folder: Optional[Path] = None) -> bool:
-    """Whether `enable` has been called for this environment, or for another one's site-packages `folder`."""
-    return all(f.exists() for f in _files(folder or site_packages()))
+def enabled() -> bool:
+    """Whether `enable` has been called for this environment."""
+    return all(f.exists() for f in _files(site_packages()))
 
 
 def enable(folder: Optional[Path] = None) -> Path:

@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Dict
 
+from .checks import at_least
 from .command_line import Refusal, free_output, warn, write_whole
 
 EXAMPLE = 'timm-res2net benchmark --parts inference --precision fp32 --batch 1 --paths prepack --rounds 1'
@@ -97,9 +98,8 @@ def _check(args: argparse.Namespace) -> None:
             raise Refusal(f'--{option} is of measurements on a CPU, leave it out with --device cuda')
     for option, least in (('batch', 1), ('callers', 1), ('threads', 1), ('seconds', 0), ('rounds', 1)):
         values = getattr(args, option)
-        for value in values if isinstance(values, list) else [] if values is None else [values]:
-            if value < least:
-                raise Refusal(f'--{option} {value} must be at least {least}')
+        for value in values if isinstance(values, list) else [values]:
+            at_least(least, f'--{option}', value)
     try:
         re.compile(args.paths or '')
     except re.error as error:

@@ -2,7 +2,7 @@
 import argparse
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from .command_line import Refusal, free_output, whole_file
 
@@ -16,6 +16,12 @@ def needs(what: str, extra: str, *modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise Refusal(f"{what} needs {' and '.join(missing)}, which is not here: pip install 'timm-res2net[{extra}]'")
+
+
+def at_least(least: float, option: str, value: Optional[float]) -> None:
+    """Refuse a number below the least that an option takes; None is an option that is not there."""
+    if value is not None and value < least:
+        raise Refusal(f'{option} {value} must be at least {least}')
 
 
 def add_model_and_class_names(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:

@@ -9,7 +9,7 @@ import argparse
 import json
 from typing import Any, Dict, List
 
-from .checks import add_model_and_class_names
+from .checks import add_model_and_class_names, at_least
 from .command_line import Refusal
 from .pictures import gather, read_each
 
@@ -24,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.topk < 1:
-        raise Refusal(f'--topk {args.topk} must be at least 1')
+    at_least(1, '--topk', args.topk)
     images = gather(args.images)
     from .models import class_names, count_classes, input_of, load_model, read_class_names
     given = read_class_names(args.class_names)

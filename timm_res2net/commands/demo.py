@@ -15,7 +15,7 @@ import shlex
 from pathlib import Path
 from typing import Any, List, Tuple
 
-from .checks import DEFAULT_MODEL
+from .checks import DEFAULT_MODEL, needs
 from .command_line import Refusal, free_output, warn
 
 EXAMPLE = 'timm-res2net demo --space my-space'
@@ -42,7 +42,6 @@ def run(args: argparse.Namespace) -> int:
         return _space(args, models)
     if args.port is not None and not 0 < args.port < 65536:
         raise Refusal(f'--port {args.port} must be from 1 to 65535')
-    from .checks import needs
     needs('the page', 'demo', 'gradio', 'skimage', 'pytorch_grad_cam')
     free = args.host in LOCAL and not args.share
     from ..demo.serving import serve

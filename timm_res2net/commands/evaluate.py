@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from .checks import DEFAULT_MODEL, add_model_and_class_names
+from .checks import DEFAULT_MODEL, add_model_and_class_names, at_least
 from .command_line import Refusal, progress, warn
 
 EXAMPLE = 'timm-res2net evaluate DATA --model seres2net23_16w_8s_cifar_custom.cifar100'
@@ -80,10 +80,8 @@ def in_words(result: Dict[str, Any]) -> str:
 def _check(args: argparse.Namespace, exported: bool) -> None:
     """Refuse what would fail after the model is loaded."""
     import torch
-    for option in ('batch_size', 'workers'):
-        least = option == 'batch_size'
-        if getattr(args, option) < least:
-            raise Refusal(f'--{option.replace("_", "-")} {getattr(args, option)} must be at least {int(least)}')
+    at_least(1, '--batch-size', args.batch_size)
+    at_least(0, '--workers', args.workers)
     if not (args.data / args.split).is_dir():
         raise Refusal(f'there is no folder {args.data / args.split}: it must hold a folder of images for each class')
     if exported and args.device != 'cpu':

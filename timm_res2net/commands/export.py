@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any, List
 
+from .checks import needs
 from .command_line import Refusal, free_output, warn
 
 EXAMPLE = 'timm-res2net export res2net23_32w_4s_cifar_custom model.onnx'
@@ -80,7 +81,6 @@ def _check(args: argparse.Namespace) -> str:
     from .. import deploy
     from ..deploy.exporting import check_target, format_of
     from ..model.images import find_images
-    from .checks import needs
     format = args.format or format_of(args.file)
     if args.file.suffix != deploy.FORMATS[format]:
         raise Refusal(f'{args.file}: the suffix must be {deploy.FORMATS[format]} for --format {format}')

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-from .checks import DEFAULT_MODEL
+from .checks import DEFAULT_MODEL, at_least, check_picture, needs, save_picture
 from .command_line import Refusal, warn
 from .pictures import gather, read_each
 
@@ -35,11 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .checks import check_picture, needs
     needs('class activation maps', 'figures', 'pytorch_grad_cam', 'matplotlib')
     check_picture('--output', args.output)
-    if args.image_size is not None and args.image_size < 1:
-        raise Refusal(f'--image-size {args.image_size} must be at least 1')
+    at_least(1, '--image-size', args.image_size)
     images = gather(args.images)
     from ..insight import find_layer
     from ..model.images import read_image
@@ -111,8 +109,6 @@ def draw(rows: List[Dict[str, Any]], path: Path) -> None:
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-
-    from .checks import save_picture
     columns = 1 + len(rows[0]['maps'])
     figure, axes = plt.subplots(len(rows), columns, figsize=(2.6 * columns, 2.9 * len(rows)), dpi=120, squeeze=False)
     for line, row in zip(axes, rows, strict=True):

@@ -16,6 +16,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from .checks import check_picture, needs, save_picture
 from .command_line import Refusal, progress, warn
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what would fail after the fields are computed."""
-    from .checks import check_picture, needs
     if not args.effective and (args.images or args.image_size or args.layer):
         raise Refusal('--images, --image-size and --layer are for --effective, which is not there')
     if args.plot:
@@ -111,8 +111,6 @@ def plot(fields: Dict[str, List['Layer']], effective: Dict[str, 'torch.Tensor'],
     import torch
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-
-    from .checks import save_picture
     columns = 1 + len(effective)
     figure, axes = plt.subplots(1, columns, figsize=(4.5 + 3.2 * len(effective), 3.4), dpi=120, squeeze=False,
                                 gridspec_kw={'width_ratios': [1.5] + [1] * len(effective)})
