@@ -30,22 +30,25 @@ def in_sequence(layers: Iterable[nn.Module]) -> Iterator[ConvNormAct]:
             yield conv, norm, act
 
 
+def in_stem(conv: nn.Module, norm: nn.Module, act: nn.Module) -> Iterator[ConvNormAct]:
+    """The last convolution of a stem, of one or of several, with what follows it."""
+    return in_sequence((conv[-1] if isinstance(conv, nn.Sequential) else conv, norm, act))
+
+
 def conv_norm_acts(model: nn.Module) -> List[ConvNormAct]:
     """Every convolution of a model with the norm and, if there is one, the activation that follow it directly."""
     found: List[ConvNormAct] = []
     module: Any
     for module in model.modules():
         children = dict(module.named_children())
-        if hasattr(module, 'conv_norm_acts'):  # a block
+        if hasattr(module, 'conv_norm_acts'):  # a block, or a network whose stem has other names
             found += module.conv_norm_acts()
         elif isinstance(module, DlaRoot):
             found.append((module.conv, module.bn, None if module.shortcut else module.relu))
         elif type(module) is nn.Sequential:
             found += in_sequence(module)
         elif {'conv1', 'bn1', 'act1'} <= children.keys():  # the stem of a network or of timm's extractor around one
-            conv = children['conv1']
-            last = conv[-1] if isinstance(conv, nn.Sequential) else conv
-            found += in_sequence((last, children['bn1'], children['act1']))
+            found += in_stem(children['conv1'], children['bn1'], children['act1'])
     return found
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..model.arguments import check_ints
 from ..model.data_cfg import OF_THE_WEIGHTS
-from ..model.fold import ConvNormAct, in_sequence
+from ..model.fold import ConvNormAct, in_stem
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM
 from ..weights.comparing import undisturbed
@@ -94,8 +94,7 @@ class OfficialNetwork(Res2Net):
 
     def conv_norm_acts(self) -> Iterator[ConvNormAct]:
         """The stem's last convolution with the norm and the activation that follow it; see `fold`."""
-        conv = self.conv1[-1] if isinstance(self.conv1, nn.Sequential) else self.conv1
-        return in_sequence((conv, self.bn1, self.relu))
+        return in_stem(self.conv1, self.bn1, self.relu)
 
     def describe_as(self, variant: str, **arguments: Any) -> None:
         """Say which variant this is, and with which arguments; it has no weights of the variant's."""
