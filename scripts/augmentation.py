@@ -53,16 +53,14 @@ def random_box(
     return top, left, height, width
 
 
-def erase(
-        x: torch.Tensor, probability: float, draw: torch.Generator, area: Tuple[float, float] = (0.02, 1 / 3),
-        ratio: Tuple[float, float] = (0.3, 1 / 0.3),
-) -> torch.Tensor:
+def erase(x: torch.Tensor, probability: float, draw: torch.Generator) -> torch.Tensor:
     """Normalized images (N, C, H, W) with a random box of some filled with noise, as timm's `RandomErasing` does.
 
     That is, in its mode 'pixel', train.py's own: a box is smaller than the image both ways.
     """
     n, _, h, w = x.shape
-    top, left, height, width = (v[:, None] for v in random_box(n, area, ratio, (h, w), draw, least_margin=1))
+    top, left, height, width = (
+        v[:, None] for v in random_box(n, (0.02, 1 / 3), (0.3, 1 / 0.3), (h, w), draw, least_margin=1))
     chosen = (torch.rand(n, 1, generator=draw, device=x.device) < probability) & (height < h)
     rows, columns = (torch.arange(size, device=x.device) for size in (h, w))
     inside_rows = (rows >= top) & (rows < top + height) & chosen

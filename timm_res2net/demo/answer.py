@@ -16,12 +16,12 @@ class Answer(NamedTuple):
     probability: float
 
 
-def answers(subject: Subject, photo: Photo, count: int = 5) -> List[Answer]:
-    """The most likely classes, as `timm-res2net classify` prints them."""
+def answers(subject: Subject, photo: Photo) -> List[Answer]:
+    """The five most likely classes, as `timm-res2net classify` prints them."""
     pixels, = photo.views(subject.config, [subject.size])
     with COMPUTING, torch.inference_mode():
         probabilities = subject.model(normalise(pixels, subject.config)).softmax(-1)[0]
-    best = probabilities.topk(min(count, len(subject.classes)))
+    best = probabilities.topk(min(5, len(subject.classes)))
     return [Answer(i, subject.classes[i], p)
             for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 

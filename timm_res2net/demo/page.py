@@ -149,7 +149,7 @@ def compare(shelf: Shelf, *names: Optional[str]) -> str:
     found = []
     for name in filter(None, names):
         try:
-            found.append((name, numbers(shelf[name.strip()])))
+            found.append((name, numbers(shelf[name])))
         except Exception as error:
             return note(f'{name} cannot be shown: {one_line(error)}', wrong=True)
     return numbers_table(found) if found else ''

@@ -123,7 +123,7 @@ class Side:
         if not name:
             return self._without(there, '', '')
         try:
-            subject = self.shelf[name.strip()]
+            subject = self.shelf[name]
             size = kept(size, sizes(subject), usual_size(subject))
             photo.views(subject.config, [subject.size, SIDE, size])  # decoded once for all that follows
             found = answers(subject, photo)
@@ -172,11 +172,11 @@ class Side:
         index = best if best is not None else other
         if not name or index is None:
             return ''
-        return self._map(photo, self.shelf[name.strip()], index, layer, method)
+        return self._map(photo, self.shelf[name], index, layer, method)
 
     def widest(self, name: Optional[str], block: Optional[str]) -> Any:
         """The slider of channels for another block."""
-        return gr.Slider(maximum=describe(self.shelf[name.strip()], block).width if name and block else 1, value=0)
+        return gr.Slider(maximum=describe(self.shelf[name], block).width if name and block else 1, value=0)
 
     def inside(
             self,
@@ -193,7 +193,7 @@ class Side:
             return '', '', ''
         if not block or not size:
             return self._no_groups(name), '', ''
-        subject, at = self.shelf[name.strip()], (across / 100, down / 100)
+        subject, at = self.shelf[name], (across / 100, down / 100)
         seen = windows(subject, photo, size, at, [block])[block]
         maps = group_maps(subject, photo, block, size, channel - 1 if channel else None)
         shown = photo.shown(subject.config, SIDE)
@@ -205,7 +205,7 @@ class Side:
 
     def _no_groups(self, name: str) -> str:
         try:
-            return '' if self.shelf[name.strip()].blocks else note(FOREIGN.format(name), wrong=True)
+            return '' if self.shelf[name].blocks else note(FOREIGN.format(name), wrong=True)
         except Exception:  # which `answer` has told
             return ''
 
@@ -221,6 +221,6 @@ class Side:
         """The windows of every block."""
         if not name or not block or not size:
             return ''
-        subject, at = self.shelf[name.strip()], (across / 100, down / 100)
+        subject, at = self.shelf[name], (across / 100, down / 100)
         return depth_figure(
             photo.shown(subject.config, SIDE), size, at, windows(subject, photo, size, at), block)

@@ -88,11 +88,12 @@ class Shelf:
         self.lock = threading.Lock()
 
     def __getitem__(self, name: str) -> Subject:
-        """The model of that name; who asks for another one does not wait for it.
+        """The model of that name, spaces around it aside; who asks for another one does not wait for it.
 
         Raises:
             ValueError: The page cannot show it; or what `load` raises.
         """
+        name = name.strip()
         with self.lock:
             one_of_this_name = self.loading.setdefault(name, threading.Lock())
         try:

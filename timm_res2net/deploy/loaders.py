@@ -126,8 +126,8 @@ def load_aotinductor(path: Path) -> Loaded:
         raise FileError(
             f'{path} was compiled for a CPU with {", ".join(sorted(missing))}, which this one has not: export the '
             'model on this machine, or as .onnx.')
-    if missing_temporary():
-        raise FileError(f'{path} is unpacked in {missing_temporary()}: set it to another folder.')
+    if variable := missing_temporary():
+        raise FileError(f'{path} is unpacked in {variable}: set it to another folder.')
     if forbids_code(temporary := Path(tempfile.gettempdir())):
         raise FileError(
             f'{path} is unpacked in {temporary}, and nothing may be run there (noexec): set TMPDIR to another folder.')

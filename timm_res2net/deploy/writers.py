@@ -134,8 +134,8 @@ class Writer:
 
 def _check_compiled_paths() -> None:
     """torch hands paths to the compiler without quotes, and without a word writes slow code where it may run none."""
-    if missing_temporary():
-        raise ValueError(f'torch compiles in {missing_temporary()}: set it to another folder.')
+    if variable := missing_temporary():
+        raise ValueError(f'torch compiles in {variable}: set it to another folder.')
     for folder in filter(None, (tempfile.gettempdir(), os.environ.get('TORCHINDUCTOR_CACHE_DIR'))):
         if re.search(r'\s', folder):
             reason = 'the compiler takes no path with spaces'

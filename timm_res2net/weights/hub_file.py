@@ -15,12 +15,7 @@ from .checkpoint import CheckpointError
 from .words import one_line
 
 
-def hub_file(
-        repo_id: Any,
-        filename: Any = None,
-        cache_dir: Union[str, Path, None] = None,
-        described: bool = False,
-) -> Path:
+def hub_file(repo_id: Any, filename: Any, cache_dir: Union[str, Path, None], described: bool) -> Path:
     """Path of the weights in the cache, downloaded where the cache has not the newest ones.
 
     Args:

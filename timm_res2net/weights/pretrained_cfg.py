@@ -62,7 +62,7 @@ def first_conv(cls: Any, arguments: Mapping[str, Any]) -> str:
     return 'base_layer.0' if issubclass(cls, Res2NetDla) else 'conv1.0' if arguments.get('stem_type') else 'conv1'
 
 
-def source_of(cfg: PretrainedCfg, overlay: Optional[Mapping[str, Any]] = None) -> str:
+def source_of(cfg: PretrainedCfg, overlay: Mapping[str, Any]) -> str:
     """Which entry of a resolved cfg says where its weights are, '' if none does.
 
     Of several timm's order holds (weights themselves, file, Hub, URL), but what `overlay` gives comes before the places
@@ -74,11 +74,10 @@ def source_of(cfg: PretrainedCfg, overlay: Optional[Mapping[str, Any]] = None) -
     """
     if cfg.source in SOURCES:
         return SOURCES[cfg.source]
-    given = overlay or {}
-    return next((k for k in (*(k for k in _PLACES if given.get(k)), *_PLACES) if getattr(cfg, k)), '')
+    return next((k for k in (*(k for k in _PLACES if overlay.get(k)), *_PLACES) if getattr(cfg, k)), '')
 
 
-def local_file(cfg: PretrainedCfg, source: str, cache_dir: Union[str, Path, None] = None) -> Any:
+def local_file(cfg: PretrainedCfg, source: str, cache_dir: Union[str, Path, None]) -> Any:
     """The file or folder that holds the weights of a resolved cfg; one that is elsewhere is downloaded.
 
     Args:
