@@ -13,6 +13,7 @@ from timm_res2net.commands.command_line import ending_quietly, run_command
 from timm_res2net.version import __version__
 
 TIMM = 'https://github.com/huggingface/pytorch-image-models'
+_PROGRAM = sys.argv[0]
 SCRIPTS = ('train.py', 'validate.py', 'inference.py', 'benchmark.py', 'bulk_runner.py', 'onnx_export.py',
            'onnx_validate.py', 'avg_checkpoints.py', 'clean_checkpoint.py')
 USAGE = '\n'.join([
@@ -28,7 +29,7 @@ USAGE = '\n'.join([
 
 def _own_traceback(tb):
     """The part of a traceback that starts in the script: without the frames of this file and of runpy."""
-    launchers = (__file__, runpy.__file__, '<frozen runpy>')
+    launchers = (_PROGRAM, __file__, runpy.__file__, '<frozen runpy>')
     while tb is not None and tb.tb_frame.f_code.co_filename in launchers:
         tb = tb.tb_next
     return tb

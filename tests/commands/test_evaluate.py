@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from run_command import BOTH_WAYS, command, here
 from timm.data import create_dataset, create_loader, create_transform, resolve_data_config
+from training_checkpoint import trained
 
 import timm_res2net
 from timm_res2net import deploy
@@ -193,6 +194,22 @@ def test_what_was_published_is_said_beside(name, off, within, words, run, model,
                          f'{words} (within {within} points)')
 
 
+def test_a_training_that_numbered_its_classes_by_a_file(model, data, tmp_path):
+    """Not in the order of folders: by --class-map, found where train.py ran, and without it refused."""
+    last = trained(tmp_path / 'output/mapped', model, 'test_res2net_custom', num_classes=3, class_map='map.txt',
+                   output='output', experiment='mapped')
+    done = evaluate(data, '--model', last)
+    assert done.returncode == 2 and 'numbered its classes by --class-map map.txt' in done.stderr and not done.stdout
+    (tmp_path / 'map.txt').write_text('c\na\nb\n')
+    done = evaluate(data, '--model', last, '--json')
+    assert done.returncode == 0 and f'class names are those of {tmp_path}/map.txt' in done.stderr, done.stderr
+    rolled = timm.create_model('test_res2net_custom', num_classes=3).eval()
+    rolled.load_state_dict(model.state_dict())
+    for v in rolled.fc.parameters():
+        v.data = v.data[[1, 2, 0]]
+    assert json.loads(done.stdout)['top1'] == measure(rolled, data)['top1']
+
+
 def test_refused_at_the_start(data, tmp_path):
     (tmp_path / 'm.onnx').touch()
     for args, words in (
@@ -208,7 +225,18 @@ def test_class_names_say_the_order(model, data, tmp_path):
     timm_res2net.save_folder(model, tmp_path / 'model')
     (tmp_path / 'names.txt').write_text('a\nc\nb\n')
     done = evaluate(data, '--model', f'local-dir:{tmp_path}/model', '--class-names', tmp_path / 'names.txt')
-    assert done.returncode == 2 and "the folder 'b' is where the model has the class 'c'" in done.stderr
+    assert done.returncode == 0 and 'numbered by the names of the classes' in done.stderr, done.stderr
+    with pytest.MonkeyPatch.context() as patch:  # the classifier in the order of the folders has the same accuracy
+        patch.chdir(tmp_path)
+        named = measure(timm.create_model('local-dir:model', pretrained=True).eval(), data)
+        permuted = timm.create_model('local-dir:model', pretrained=True).eval()
+        for v in permuted.fc.parameters():
+            v.data = v.data[[0, 2, 1]]
+        permuted.pretrained_cfg['label_names'] = ['a', 'c', 'b']
+        assert measure(permuted, data)['top1'] == named['top1']
+    (tmp_path / 'names.txt').write_text('a\nb\nd\n')
+    done = evaluate(data, '--model', f'local-dir:{tmp_path}/model', '--class-names', tmp_path / 'names.txt')
+    assert done.returncode == 2 and "the folder 'c' is where the model has the class 'd'" in done.stderr
     (tmp_path / 'names.txt').write_text('a\nb\nc\n')
     done = command(
         'evaluate', 'data', '--model', 'local-dir:model', '--class-names', 'names.txt', '--json', cwd=tmp_path)

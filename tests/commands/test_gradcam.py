@@ -9,6 +9,7 @@ from run_command import BOTH_WAYS, here
 
 import timm_res2net
 from timm_res2net.commands import gradcam
+from timm_res2net.commands.gradcam import find_class
 from timm_res2net.insight.activation_maps import METHODS
 
 pytest.importorskip('pytorch_grad_cam')
@@ -77,3 +78,11 @@ def test_refused_before_anything_is_drawn(args, words, tmp_path):
 
 def test_the_methods_are_those_of_insight():
     assert tuple(METHODS) == gradcam.METHODS
+
+
+def test_a_class_that_is_named_as_a_number():
+    for names, text, number in (
+            (['1', '2', '3'], '1', 0), (['a', 'b', 'c'], '1', 1), (['4', '5', '0'], '0', 2), (['4', '5', '6'], '2', 2)):
+        assert find_class(text, names) == number
+    with pytest.raises(ValueError, match='--class 7 is not a class'):
+        find_class('7', ['1', '2', '3'])

@@ -86,6 +86,12 @@ def test_a_script_ends_as_it_does_under_python(name, script, tmp_path):
         assert result.returncode in (-signal.SIGINT, 1)
 
 
+def test_the_installed_command_shows_the_scripts_own_traceback(script, tmp_path):
+    path = script('def f():\n    1 / 0\n\nf()\n')
+    program = Path(sys.executable).with_name('timm-res2net')
+    assert run([program, path], tmp_path).stderr == run([*PYTHON, path], tmp_path).stderr
+
+
 @pytest.mark.parametrize('missing', ['no/folder/nowhere.py', pytest.param('/nowhere.py', marks=pytest.mark.slow)])
 def test_a_missing_script(missing, tmp_path):
     expected, result = (run([*command, missing], tmp_path) for command in (PYTHON, LAUNCHER))

@@ -1,12 +1,15 @@
 """`timm-res2net receptive-field`."""
 import functools
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 import timm
 from PIL import Image
 from run_command import command, here
 
+import timm_res2net
 from timm_res2net.insight import receptive_fields
 
 receptive_field = functools.partial(here, 'receptive-field')
@@ -53,6 +56,11 @@ def test_unreadable_images_are_named_and_left_out(tmp_path):
 def test_arguments_of_the_models():
     done = receptive_field('res2net_custom', '--model-kwargs', 'scale=2', 'base_width=48', '--json')
     assert done.returncode == 0 and len(json.loads(done.stdout)['res2net_custom']['layers'][-1]['groups']) == 2
+    with tempfile.TemporaryDirectory() as folder:
+        name = timm_res2net.save_folder(timm.create_model('test_res2net_custom'), Path(folder) / 'model')
+        for shown, random in (('test_res2net_custom', True), (name, False)):
+            done = receptive_field(shown, '--effective', '--image-size', 64, '--model-kwargs', 'output_stride=16')
+            assert done.returncode == 0 and ('has random weights' in done.stderr) == random, done.stderr
     for wrong, words in (('scale', 'must be KEY=VALUE'), ('scales=2', 'scales')):
         done = receptive_field('res2net_custom', '--model-kwargs', wrong)
         assert done.returncode == 2 and words in done.stderr

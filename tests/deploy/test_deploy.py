@@ -25,6 +25,7 @@ from timm_res2net.deploy import engines, exporting, loaders, packing, preparing,
 from timm_res2net.deploy.packing import PackedConv2d
 from timm_res2net.model.blocks import Res2NetBlock
 from timm_res2net.model.fold import fold, fold_norms
+from timm_res2net.weights.comparing import randomize
 
 
 def packed(model):
@@ -307,6 +308,15 @@ def test_any_image_size(format, model, tmp_path):
     for shape in ((1, 3, 0, 0), (1, 3, 64, 0), (0, 3, 0, 64)):
         with pytest.raises(ValueError, match=r'it must be torch.float32 of \(B, 3, any, any\)'):
             loaded(torch.zeros(shape))
+    small = ((2, 3, 1, 1), (2, 3, 16, 64), (2, 3, 17, 33), (1, 3, 97, 31))
+    pooling = timm.create_model('test_res2net_custom', num_classes=4).eval()  # 2x2 pools in shortcuts
+    randomize(pooling)
+    deploy.export(pooling, path, format, image_size=SIZE, images=images(4), dynamic_size=True, overwrite=True)
+    loaded = deploy.load(path)
+    with torch.inference_mode():
+        for shape in small if format != 'torch' else ():
+            x = torch.randn(shape)
+            assert relative(loaded(x), pooling(x)) <= 1e-4
     if format == 'torch':  # whose programs have a smallest size
         with pytest.raises(ValueError, match=r'shape \(1, 3, 1, 1\) is none that the file takes: (Guard|Expected)'):
             loaded(torch.zeros(1, 3, 1, 1))
@@ -532,6 +542,14 @@ def test_int8_calibrates_with_fewer_images_than_a_batch(format, model, tmp_path)
         model, tmp_path / f'model{deploy.FORMATS[format]}', format, 'int8', batch_size=16, image_size=SIZE,
         images=images(6))
     assert report.error <= TOLERANCE['int8'] and report.noise <= NOISE['int8']
+
+
+@pytest.mark.parametrize('alike', [torch.zeros(4, 3, SIZE, SIZE, dtype=torch.uint8), images(1)], ids=['alike', 'one'])
+def test_int8_is_not_calibrated_on_images_that_are_alike(alike, model, tmp_path):
+    need('onnx', 'int8')
+    with pytest.raises(ValueError, match=f'answers all {len(alike)} images alike, and int8 is calibrated on them'):
+        deploy.export(model, tmp_path / 'x.onnx', precision='int8', image_size=SIZE, images=alike)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_does_not_look_at_the_image_is_not_left(model, tmp_path, monkeypatch):

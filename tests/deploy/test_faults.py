@@ -3,6 +3,7 @@ import errno
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -225,6 +226,40 @@ def test_truncated(format, precision, share, exported, tmp_path):
         assert '\n' not in str(caught.value) and len(str(caught.value)) < 500
         file.write_bytes(data)
     deploy.load(path)
+
+
+@pytest.mark.parametrize('format, precision', FILES)
+def test_a_bit_that_is_another(format, precision, exported, tmp_path):
+    """Engines run such files, and answer something else."""
+    path = copied(exported(format, precision), tmp_path)
+    x = torch.randn(2, 3, SIZE, SIZE)
+    y, refused, generator = deploy.load(path)(x), 0, random.Random(0)
+    for file in writers.WRITERS[format].files(path):
+        whole = file.read_bytes()
+        for _ in range(8):
+            place = generator.randrange(len(whole))
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1:])
+            try:
+                assert torch.equal(deploy.load(path)(x), y)  # between the parts of an archive, say
+            except ValueError as error:
+                assert path.name in str(error) and '\n' not in str(error)
+                refused += 1
+        file.write_bytes(whole)
+    assert refused >= 6 and torch.equal(deploy.load(path)(x), y)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='where a file in use cannot be removed')
+@pytest.mark.parametrize('workers', [None, 1])
+def test_what_torch_unpacks_is_not_left_by_a_process_that_is_killed(workers, exported, tmp_path):
+    code = ('import os, signal, sys, torch; from timm_res2net import deploy\n'
+            'file = deploy.load(sys.argv[1], workers=int(sys.argv[2]) or None); file(torch.zeros(1, 3, 64, 64))\n'
+            'os.kill(os.getpid(), signal.SIGKILL)')
+    done = subprocess.run(
+        [sys.executable, '-c', code, exported('aotinductor').path, str(workers or 0)],
+        env={**os.environ, 'TMPDIR': str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not [file for file in tmp_path.rglob('*') if file.suffix in ('.so', '.cpp', '.o')]
 
 
 CUT_SHORT = """

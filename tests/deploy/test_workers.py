@@ -16,12 +16,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 import torch
-from deploying import SIZE, images, make, relative
+from deploying import SIZE, images, make, need, relative
 from PIL import Image
 from run_page import blocks
 
 import timm_res2net
 from timm_res2net import deploy
+from timm_res2net.deploy.deployed import Deployed
 from timm_res2net.deploy.workers import Pool
 
 FORMATS = ['torch', 'openvino', *(pytest.param(f, marks=pytest.mark.slow) for f in ('onnx', 'aotinductor'))]
@@ -275,6 +276,44 @@ def test_a_pool_serves_as_many_as_it_has_and_the_others_wait():
     pool.close()
     with pytest.raises(RuntimeError, match='closed'):
         pool(1)
+
+
+def test_a_call_that_has_begun_is_served_to_its_end():
+    """Also where its batch is larger than the file's."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def member(x):
+        entered.set()
+        go_on.wait(60)
+        return x + 1
+    pool = Pool([member])
+    file = Deployed(pool, {'shape': [1, 2], 'input': 'normalised'})
+    x = torch.arange(6.).view(3, 2)
+    with ThreadPoolExecutor(2) as callers:
+        answer = callers.submit(file, x)
+        assert entered.wait(60)
+        closed = callers.submit(file.close)
+        go_on.set()
+        assert torch.equal(answer.result(60), x + 1)
+        closed.result(60)
+    with pytest.raises(RuntimeError, match='closed'):
+        file(x)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
+def test_streams_of_openvino_are_refused_in_a_forked_process(exported):
+    need('openvino')
+    with deploy.load(exported('openvino').path, workers=2) as file:
+        child = os.fork()
+        if not child:
+            signal.alarm(120)
+            try:
+                file(torch.zeros(1, 3, SIZE, SIZE))
+            except RuntimeError as error:
+                os._exit(7 if 'before a fork' in str(error) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_several_close_at_once_and_once_interrupted():

@@ -84,7 +84,7 @@ def files():
     with empty_cache() as cache:
         told = message(
             lambda: timm.create_model(TINY, pretrained=True, pretrained_cfg_overlay=overlay, cache_dir=cache))
-        assert "first_block='paddle' it says" in told, told
+        assert "it says first_block='paddle'" in told, told
         assert_equal(timm.create_model(TINY, pretrained=True, pretrained_cfg_overlay=overlay, cache_dir=cache,
                                        first_block='paddle'), make(9))
     with empty_cache() as cache:

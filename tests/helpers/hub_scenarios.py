@@ -222,6 +222,26 @@ def published():
     return {'output': output.tolist()}
 
 
+def from_there(folder):
+    """What was trained from a repository is the network of that for every command."""
+    from run_command import here
+    from training_checkpoint import trained
+
+    from timm_res2net import from_hub, push_to_hub
+    base = timm.create_model(TINY, num_classes=4, act_layer='silu', first_block='paddle')
+    base.pretrained_cfg.update(mean=(0.1, 0.2, 0.3))
+    push_to_hub(base, 'alice/base')
+    tuned = timm.create_model(TINY, num_classes=3, act_layer='silu', first_block='paddle')
+    last = trained(Path(folder, 'tuned'), tuned, 'hf-hub:alice/base', num_classes=3)
+    done = here('convert', last, f'{folder}/converted')
+    assert not done.returncode, done.stderr
+    again = timm.create_model(f'local-dir:{folder}/converted', pretrained=True)
+    assert_equal(again, tuned)
+    assert tuple(again.pretrained_cfg['mean']) == (0.1, 0.2, 0.3) and again.arguments.first_block == 'paddle'
+    overlaid = from_hub('alice/base', pretrained_cfg_overlay=dict(mean=(0, 0, 0), crop_pct=0.5))
+    assert (overlaid.pretrained_cfg['mean'], overlaid.pretrained_cfg['crop_pct']) == ((0, 0, 0), 0.5)
+
+
 def script():
     """`timm-res2net push` of checkpoints as train.py leaves them."""
     from run_command import here
@@ -259,6 +279,7 @@ def script():
         assert run(f'{folder}/last.pth.tar', 'alice/x', '--no-ema', '--dry-run', f'{folder}/dry') == 0
         assert set(os.listdir(f'{folder}/dry')) == FILES
         assert_equal(timm.create_model(f'local-dir:{folder}/dry', pretrained=True), model)
+        from_there(folder)
         torch.save({'state_dict': model.state_dict()}, f'{folder}/bare.pth')
         torch.save({'state_dict': model.state_dict(), 'x': set_faults}, f'{folder}/code.pth')
         results['bare'] = run(f'{folder}/bare.pth', 'alice/x')

@@ -189,6 +189,7 @@ IMPOSSIBLE = [
     (dict(num_classes=-1), ValueError, 'num_classes=-1'),
     (dict(attn_layer='halo'), ValueError, "attn_layer=.*size"),
     (dict(drop_rate=2.), ValueError, r'drop_rate=2\.0'),
+    (dict(output_stride=8.), TypeError, r'output_stride=8\.0'),
 ]
 IMPOSSIBLE_STAGES = [
     (dict(norm_layer='groupnorm'), ValueError, 'norm_layer'),
@@ -253,3 +254,17 @@ def test_a_cardinality_that_does_not_divide_the_width():
         timm.create_model('dla60_res2net_custom', base_width=9, cardinality=3, channels=(8, 8, 64, 64, 64, 64))
     with pytest.raises(ValueError, match=r'cardinality=3 must divide the group width, which is 8'):
         timm_res2net.HierarchicalSplit(8, cardinality=3)
+
+
+@pytest.mark.parametrize('attn_layer', ['eca', 'ese', False, 'gc', 'se', True])
+def test_the_attention_of_a_variant_is_exchanged_whole(attn_layer):
+    """Its ratio is that of its own attention, and not of the one that takes its place."""
+    ours, plain = (
+        timm.create_model(name, attn_layer=attn_layer, layers=(1, 1, 1, 1)).state_dict()
+        for name in ('seres2net50_26w_4s_custom', 'res2net50_26w_4s_custom'))
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in plain.items()}
+
+
+def test_the_stem_of_a_variant_is_exchanged_whole():
+    model = timm.create_model('res2net50d_custom', stem_type='', layers=(1, 1, 1, 1))
+    assert model.conv1.weight.shape == (64, 3, 7, 7)

@@ -99,8 +99,9 @@ def _png_of_16_bits(rows, transparent):
     (np.asarray(COLOUR).astype(np.int64), COLOUR),
     (np.dstack([np.asarray(COLOUR), np.full_like(LEVELS, 255)]), COLOUR),
     (LEVELS > 127, Image.fromarray(np.uint8(LEVELS > 127) * 255).convert('RGB')),
+    (np.asarray(COLOUR) / 255 - (LEVELS == 0)[:, :, None] * 0.01, COLOUR),
     (np.array([[np.nan, 1.], [0.5, -np.inf]]), Image.fromarray(np.uint8([[0, 255], [128, 0]])).convert('RGB')),
-], ids=['colour', 'grey', 'one channel', '16 bits', 'floats', 'integers', 'opaque', 'bilevel', 'not finite'])
+], ids=['colour', 'grey', 'one channel', '16 bits', 'floats', 'integers', 'opaque', 'bilevel', 'resized', 'not finite'])
 def test_arrays(array, expected):
     same(read_image(array), expected)
 
@@ -231,6 +232,8 @@ def test_what_is_no_picture_is_named(tmp_path):
             (tmp_path / 'missing.png', r'missing\.png cannot be read: No such file'),
             (tmp_path, 'cannot be read: Is a directory'),
             (np.zeros((2, 3, 7)), r'the ndarray given cannot be read: an array of shape \(2, 3, 7\)'),
+            (np.zeros((4, 4, 3)) - np.eye(4)[:, :, None], 'begin at -1, as if it were normalised already'),
+            (np.full((4, 4), -300, np.int16), 'begin at -300'), (np.zeros((4, 4), complex), 'of complex128 is no'),
             (np.zeros((0, 3)), r'shape \(0, 3\)')):
         with pytest.raises(ImageError, match=words):
             read_image(source)

@@ -10,6 +10,7 @@ import timm
 import torch
 from literal import conv_norm_relu, from_paper_order, randomize_norms, split, to_paper_order
 from literal_networks import Foreign
+from timm.models._features import FeatureListNet
 from timm.models.res2net import Bottle2neck as TimmsBlock
 from timm.models.resnet import ResNet
 from torch import nn
@@ -275,6 +276,75 @@ def test_subclasses_and_blocks_of_ones_own():
         (512, 256, 2, True, 10, 2, 'stage'), (1024, 512, 2, True, 10, 2, 'stage')]
     with pytest.raises(ValueError, match='changed after it was built'):
         model.as_variant()
+
+
+class Half(nn.Module):
+    def forward(self, x):
+        return x * 0.5
+
+
+@pytest.mark.parametrize('name', [
+    'gate', 'se', 'drop_path', 'drop_block', 'split_attn', 'residual', 'branch', 'split', 'aa', 'aa1', 'parallel'])
+def test_a_layer_of_ones_own_in_a_block_has_any_name(name):
+    """Also those of our own block, which the authors' has not: it is used where the subclass uses it, and once."""
+    class Mine(res2net.Bottle2neck):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            setattr(self, name, Half())
+
+        def forward(self, x):
+            return getattr(self, name)(super().forward(x))
+
+    x = torch.randn(2, 64, 16, 16)
+    for stype in ('normal', 'stage'):
+        mine, plain = Mine(64, 16, stype=stype), res2net.Bottle2neck(64, 16, stype=stype)
+        plain.load_state_dict(mine.state_dict())
+        for block in (mine, copy.deepcopy(mine)):
+            assert torch.equal(block(x), plain(x) / 2)
+
+
+def test_the_pool_is_used_in_stages_alone():
+    block, plain = (res2net.Bottle2neck(64, 16).eval() for _ in range(2))
+    plain.load_state_dict(block.state_dict())
+    block.pool = nn.AvgPool2d(3, 1, 1)
+    x = torch.randn(1, 64, 8, 8)
+    assert torch.equal(block(x), plain(x))
+
+
+def test_layers_of_ones_own_beside_the_authors_children():
+    model = small()
+    model.global_pool, model.act1, model.block = nn.AdaptiveMaxPool2d(1), nn.Tanh(), nn.Conv2d(3, 3, 1)
+    assert [n for n, _ in model.named_children()] == [*CHILDREN, 'global_pool', 'act1', 'block']
+    assert isinstance(model.global_pool, nn.AdaptiveMaxPool2d) and isinstance(model.avgpool, nn.AdaptiveAvgPool2d)
+    assert isinstance(model.act1, nn.Tanh) and isinstance(model.relu, nn.ReLU) and isinstance(model.block, nn.Conv2d)
+
+
+def test_a_new_classifier_leaves_the_pool():
+    model, x = trained(small()), torch.randn(2, 3, 64, 64)
+    maps = model.forward_features(x)
+    for pool, reduce in ((None, lambda m: m.mean((2, 3))), ('max', lambda m: m.amax((2, 3)))):
+        model.reset_classifier(4, pool)
+        assert model.num_classes == 4 and torch.equal(model(x), model.fc(reduce(maps)))
+    model.reset_classifier(0)
+    assert torch.equal(model(x), maps.amax((2, 3)))
+    with pytest.raises(TypeError, match='num_classes='):
+        model.reset_classifier('4')
+    assert torch.equal(model(x), maps.amax((2, 3)))
+
+
+def test_timms_extractors_of_features():
+    model = trained(small())
+    maps = FeatureListNet(model, out_indices=(0, 1, 2, 3, 4))(torch.randn(1, 3, 64, 64))
+    assert [m.shape[1] for m in maps] == [64, 256, 512, 1024, 2048]
+
+
+@pytest.mark.parametrize('layout', ['official', 'timm', 'mmpretrain'])
+def test_saved_for_other_projects(layout, tmp_path):
+    model = official.res2net50_v1b(num_classes=3)
+    path = timm_res2net.save_as(model, tmp_path / 'x.pth', layout=layout)
+    again = timm_res2net.load_checkpoint(path)
+    assert again.pretrained_cfg['architecture'] == 'res2net50d_custom'
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize('how', ['copied', 'pickled', 'exported', pytest.param('compiled', marks=pytest.mark.slow)])

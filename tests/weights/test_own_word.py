@@ -1,7 +1,9 @@
 """What a file says of its own architecture: honoured, refused where it contradicts, and said where it is missing."""
+import copy
 import json
 
 import pytest
+import safetensors.torch
 import timm
 import torch
 from training_checkpoint import trained
@@ -232,3 +234,65 @@ def test_a_network_of_timms_may_be_used_as_one_of_ours(arguments, dtype, tmp_pat
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(v, ours.state_dict()[k]) for k, v in theirs.state_dict().items())
     assert {p.dtype for p in theirs.parameters()} == {dtype}
+
+
+@pytest.mark.parametrize('config', [
+    dict(backbone_config=dict(backbone='res2net50_vd_26w_4s_custom', model_type='timm_backbone', output_stride={})),
+    dict(backbone='res2net50_vd_26w_4s_custom', model_type='timm_backbone', output_stride={}),
+    dict(encoder_name='tu-res2net50_vd_26w_4s_custom', encoder_output_stride={})], ids=['model', 'backbone', 'smp'])
+@pytest.mark.parametrize('stride', [None, 32, 8])
+def test_configs_of_libraries_name_the_network_in_them(config, stride, tmp_path):
+    """transformers and segmentation_models_pytorch: names and shapes are those of the authors' network."""
+    inside = config.get('backbone_config', config)
+    inside = {k: stride if v == {} else v for k, v in inside.items()}
+    config = {'backbone_config': inside} if 'backbone_config' in config else inside
+    model = timm.create_model('res2net50_vd_26w_4s_custom', num_classes=0, layers=(1, 1, 1, 1))
+    safetensors.torch.save_file(
+        {f'backbone._backbone.{k}': v for k, v in model.state_dict().items()}, tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    whole = timm.create_model('res2net50_vd_26w_4s_custom', num_classes=0)
+    with pytest.raises(CheckpointError, match='its weights are of another network'):  # of other layers than it says
+        load_checkpoint(tmp_path)
+    safetensors.torch.save_file(
+        {f'backbone._backbone.{k}': v for k, v in whole.state_dict().items()}, tmp_path / 'model.safetensors')
+    again = load_checkpoint(tmp_path)
+    assert again.arguments.first_block == 'paddle' and again.arguments.output_stride == (stride or 32)
+    assert not again.checkpoint_info.assumed
+    with pytest.raises(CheckpointError, match="it says first_block='paddle'"):
+        timm.create_model(
+            'res2net50d_custom', num_classes=0, pretrained=True, pretrained_cfg_overlay=dict(file=str(tmp_path)))
+
+
+def test_a_training_from_a_folder_is_no_other_folder_of_that_name(tmp_path, monkeypatch):
+    """A relative one is where train.py ran, as the place of its checkpoint tells, not where one is now."""
+    there, elsewhere = tmp_path / 'there', tmp_path / 'elsewhere'
+    arguments = dict(act_layer='silu', first_block='paddle')
+    model = timm.create_model('test_res2net_custom', num_classes=3, **arguments)
+    timm_res2net.save_folder(timm.create_model('test_res2net_custom', **arguments), there / 'base')
+    timm_res2net.save_folder(timm.create_model('test_res2net_custom'), elsewhere / 'base')
+    last = trained(there / 'output/train/run', model, 'local-dir:base', num_classes=3, output='', experiment='run')
+    for folder in (there, elsewhere):
+        monkeypatch.chdir(folder)
+        again = load_checkpoint(last)
+        assert again.arguments.first_block == 'paddle' and again.arguments.act_layer == 'silu'
+        assert not again.checkpoint_info.assumed
+    moved = trained(elsewhere / 'moved', model, 'local-dir:base', num_classes=3, output='', experiment='run')
+    assert 'it was trained as local-dir:base, which is not here' in str(load_checkpoint(moved).checkpoint_info)
+
+
+def test_auxiliary_norms_of_a_training_are_left_out(tmp_path):
+    """timm's --split-bn has norms for augmented images, which evaluation has not."""
+    model = timm.create_model('test_res2net_custom', num_classes=3)
+    split = timm.layers.convert_splitbn_model(copy.deepcopy(model), 2)
+    again = load_checkpoint(trained(tmp_path / 'run', split, 'test_res2net_custom', num_classes=3))
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
+    assert any('aux_bn' in what for what in again.checkpoint_info.left_out)
+
+
+def test_an_overlay_wins_over_what_a_file_says(tmp_path):
+    model = timm.create_model('test_res2net_custom', num_classes=2)
+    model.pretrained_cfg.update(label_names=['a', 'b'], mean=(0.1, 0.2, 0.3))
+    folder = timm_res2net.save_folder(model, tmp_path / 'folder')
+    given = dict(mean=(0., 0., 0.), crop_pct=0.5, label_names=['c', 'd'], license='mit')
+    cfg = load_checkpoint(folder, pretrained_cfg_overlay=given).pretrained_cfg
+    assert {k: cfg[k] for k in given} == given

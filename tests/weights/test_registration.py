@@ -79,6 +79,10 @@ class Broken(nn.Module):
      "ValueError: mine: data of 'mine.a'['mean']=(1, 2) must be"),
     ('my.own', Variant(Res2Net, MINE, ''), [], "ValueError: name='my.own' must be letters"),
     ('my/own', Variant(Res2Net, MINE, ''), [], "ValueError: name='my/own' must be letters"),
+    ('mine', Variant(Res2Net, MINE, '', dict(license='cc-by-nc-4.0')), [],
+     "ValueError: mine: data['license'] is no preprocessing: license, num_classes and label_names are arguments of"),
+    ('mine', Variant(Res2Net, MINE, ''), [Weights('mine.a', data=dict(label_names=('a',)))],
+     "ValueError: mine: data of 'mine.a'['label_names'] is no preprocessing"),
     (7, Variant(Res2Net, MINE, ''), [], 'ValueError: name=7 must be letters'),
 ], ids=str)
 def test_a_row_that_makes_no_network_is_named_and_not_kept(name, variant, rows, error, tmp_path):

@@ -10,6 +10,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from torch import nn
+from training_checkpoint import trained
 
 import timm_res2net  # noqa: F401
 from timm_res2net import load_checkpoint, save_as, save_as_timm, save_folder, timm_architecture, to_timm
@@ -124,6 +126,47 @@ def test_folders_come_back_as_they_were(arguments, tmp_path):
         assert equal(again.state_dict(), model.state_dict())
         assert torch.equal(again(x), model(x))
         assert again.num_classes == model.num_classes
+
+
+ATTENTION = ('ecam', 'ceca', 'gc', 'gca', 'cbam', 'lcbam', 'nl', 'sk', 'splat', 'lambda', 'SE')
+
+
+@pytest.mark.parametrize('arguments', [
+    *(dict(attn_layer=name) for name in ATTENTION), *(dict(attn_layer=n, attn_position='split') for n in ('gc', 'SE')),
+    dict(act_layer='prelu'), dict(norm_layer='batchnorm'), dict(norm_layer='BatchNorm2d'),
+    dict(global_pool='fastcatavgmax'), dict(global_pool='catavgmax'), dict(aa_layer='blur_pool')], ids=str)
+@pytest.mark.parametrize('name', ['test_res2net_custom', 'res2net23_32w_4s_cifar_custom'])
+def test_every_layer_that_is_built_is_loaded_again(name, arguments, tmp_path):
+    """... from a folder, from a training and into the same network, though the weights alone do not tell them."""
+    model = timm.create_model(name, num_classes=3, **arguments).eval()
+    last = trained(tmp_path / 'run', model, name, num_classes=3, model_kwargs=arguments)
+    folder = save_folder(model, tmp_path / 'out')
+    for again in (
+            timm.create_model(f'local-dir:{folder}', pretrained=True), load_checkpoint(folder), load_checkpoint(last),
+            load_checkpoint(last, timm.create_model(name, num_classes=3, **arguments)),
+            timm.create_model(name, num_classes=3, checkpoint_path=str(last), **arguments)):
+        assert equal(again.state_dict(), model.state_dict())
+        assert repr(again.eval()) == repr(model)
+
+
+def test_a_blur_has_its_filter_where_memory_was_given_to_a_model_without_any(tmp_path):
+    model = timm.create_model('test_res2net_custom', aa_layer='blur', num_classes=3).eval()
+    torch.save(model.state_dict(), tmp_path / 'x.pth')
+    with torch.device('meta'):
+        empty = timm.create_model('test_res2net_custom', aa_layer='blur', num_classes=3)
+    empty = empty.to_empty(device='cpu').eval()
+    for buffer in empty.buffers():
+        buffer.fill_(7)
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(load_checkpoint(tmp_path / 'x.pth', empty)(x), model(x))
+
+
+@pytest.mark.parametrize('zero_init_last', [True, False])
+def test_a_change_behind_a_norm_of_zeros_is_seen(zero_init_last, tmp_path):
+    model = timm.create_model('res2net_custom', **TINY, zero_init_last=zero_init_last)
+    model.layer1[0].pool = nn.Identity()
+    with pytest.raises(ValueError, match='its outputs are others'):
+        save_folder(model, tmp_path / 'out')
 
 
 def test_half_precision_stays_half(tmp_path):

@@ -85,7 +85,7 @@ def load(args: argparse.Namespace) -> Tuple[Any, str]:
     from ..weights.loading import load_read
     from ..weights.reading import read_checkpoint
     from .models import load_model, name_classes, read_class_names
-    from .training import names_of_training
+    from .training import from_its_repository, names_of_training
     names = read_class_names(args.class_names)
     weights = None if Path(args.checkpoint).exists() else published(args.checkpoint)
     if weights is not None:
@@ -95,6 +95,8 @@ def load(args: argparse.Namespace) -> Tuple[Any, str]:
         found = f'{weights.where}, license {weights.license}'
     else:
         checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema, entry=args.entry)
+        if not args.variant:
+            checkpoint = from_its_repository(checkpoint)
         model = load_read(checkpoint, variant=args.variant, prefix=args.prefix)
         found = str(model.checkpoint_info)
         if names is None:

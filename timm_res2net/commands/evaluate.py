@@ -93,11 +93,11 @@ def _check(args: argparse.Namespace, exported: bool) -> None:
 
 
 def check_classes(num_classes: int, names: Optional[Sequence[str]], found: Sequence[str], folder: Path) -> None:
-    """Raise a ValueError if the folders with images that a split has are not the model's classes in their order."""
+    """Raise a ValueError if the folders with images that a split has are not the model's classes, in any order."""
     if len(found) != num_classes:
         raise ValueError(f'{folder} holds {len(found)} folders of images, the model has {num_classes} classes')
-    if names and list(names) != found:
-        wrong = next(pair for pair in zip(found, names, strict=True) if pair[0] != pair[1])
+    if names and sorted(names) != sorted(found):
+        wrong = next(pair for pair in zip(sorted(found), sorted(names), strict=True) if pair[0] != pair[1])
         raise ValueError(f'{folder}: the folder {wrong[0]!r} is where the model has the class {wrong[1]!r}')
 
 
@@ -143,14 +143,19 @@ def evaluate(
     reader = ReaderImageFolder(str(data / split), input_key=';'.join(SUFFIXES))  # class order as in timm's train.py
     found = sorted(reader.class_to_idx, key=reader.class_to_idx.__getitem__)
     classes = count_classes(model)
-    check_classes(classes, own_class_names(model), found, data / split)
-    pictures: Any = Pictures(reader.samples, to_input)
+    names = own_class_names(model)
+    check_classes(classes, names, found, data / split)
+    number = [names.index(folder) if names else n for n, folder in enumerate(found)]
+    if number != sorted(number):
+        warn(f'the folders of {data / split} are numbered by the names of the classes, not by their order')
+    samples = [(path, number[target]) for path, target in reader.samples]
+    pictures: Any = Pictures(samples, to_input)
     loader = DataLoader(pictures, batch_size, num_workers=workers)
     answers: List[torch.Tensor] = []  # of each image: probability of the first answer, is it right, is one of five
     failures: List[Dict[str, str]] = []
     images = 0
     for x, target, errors in progress(loader, unit='batch'):
-        failures += [{'image': reader.samples[images + len(failures) + i][0], 'error': error}
+        failures += [{'image': samples[images + len(failures) + i][0], 'error': error}
                      for i, error in enumerate(errors) if error]
         read = target >= 0
         with torch.inference_mode():

@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
 
 def find_class(text: str, names: List[str]) -> int:
     """A class by its number or its name."""
-    if text.isdigit():
+    found = [i for i, name in enumerate(names) if text.lower() in [part.strip().lower() for part in name.split(',')]]
+    if not found and text.isdigit():
         if int(text) >= len(names):
             raise ValueError(f'--class {text} is not a class of the model, which has 0 to {len(names) - 1}')
         return int(text)
-    found = [i for i, name in enumerate(names) if text.lower() in [part.strip().lower() for part in name.split(',')]]
     if not found:
         raise ValueError(f'--class {text!r} is not a class of the model, which has {", ".join(names[:5])}, ...')
     return found[0]

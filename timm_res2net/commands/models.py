@@ -26,7 +26,7 @@ from ..weights.reading import read_checkpoint
 from ..weights.words import printable
 from .checks import MODEL_FILES, NAMES
 from .command_line import Refusal, warn
-from .training import names_of_training
+from .training import from_its_repository, names_of_training
 
 EXPORTED = tuple(dict.fromkeys(deploy.FORMATS.values()))
 
@@ -76,7 +76,7 @@ def load_model(
 
 def _load_file(path: Path, names: Optional[List[str]], kwargs: Any) -> Any:
     try:
-        checkpoint = read_checkpoint(path)
+        checkpoint = from_its_repository(read_checkpoint(path))
         model: Any = load_read(checkpoint, **kwargs)
     except CheckpointError as error:
         if not re.search(r'\b(prefix|entry)=', str(error)):

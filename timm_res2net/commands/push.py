@@ -10,7 +10,6 @@ has, else those of the training folder that its arguments name, if that is here,
 token is that of `hf auth login` or HF_TOKEN.
 """
 import argparse
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -143,27 +142,17 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
         name: Variant to build instead of the one that the checkpoint tells.
         timeout: See `push_to_hub`.
     """
-    from timm.models import load_model_config_from_hf
-
-    from ..hub.errors import hub_errors
-    from ..hub.time_limit import time_limit
-    from ..model.data_cfg import OF_THE_WEIGHTS, read_config
     from ..model.variants import variant_of
     from ..weights import CheckpointError
     from ..weights.loading import load_read
     from ..weights.words import one_line
+    from .training import from_its_repository
     args = checkpoint.training.get('args', {})
+    if not name:
+        checkpoint = from_its_repository(checkpoint, timeout)
     told = name or checkpoint.architecture
     if not told:
         raise Refusal('the checkpoint does not tell its architecture, add --model')
-    if told.startswith('hf-hub:'):  # trained from there: its network and preprocessing, but own classes
-        repo = told.removeprefix('hf-hub:')
-        with hub_errors(repo), time_limit(repo, timeout):
-            cfg, told, base = load_model_config_from_hf(repo)
-        cfg = {k: v for k, v in read_config({'pretrained_cfg': cfg}).items() if k not in OF_THE_WEIGHTS}
-        checkpoint = dataclasses.replace(
-            checkpoint, architecture=told, model_args={**(base or {}), **checkpoint.model_args},
-            cfg={**cfg, **checkpoint.cfg})
     if not variant_of(told):
         raise Refusal(f'{told} is no variant of timm-res2net: `timm-res2net list` names them; one of your own is '
                       'registered by a module that --import names')

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     unreadable: List[str] = []
     for name in progress(args.models, unit='model'):
         model = load_model(name, args.effective and not kwargs, **kwargs)  # weights only where they matter
-        if args.effective and kwargs:
+        if args.effective and kwargs and getattr(model, 'checkpoint_info', None) is None:
             warn(f'{name} with --model-kwargs has random weights, and so is its effective field')
         if args.layer:
             find_layer(model, args.layer)

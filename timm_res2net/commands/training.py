@@ -1,10 +1,39 @@
-"""What a training by timm's train.py left behind: the class names, which are the names of its folders of images."""
+"""What a training by timm's train.py left behind: the class names, which are the names of its folders of images.
+
+And what it was trained from, where that is a repository of the Hub.
+"""
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any, List, Mapping, Optional
 
 from ..model import data_cfg
+from ..weights.reading import ran_in
 from .command_line import Refusal, warn
+
+
+def from_its_repository(checkpoint: Any, timeout: Optional[float] = None) -> Any:
+    """A checkpoint that names a repository, with the network and the preprocessing of that, but classes of its own.
+
+    Args:
+        timeout: See `push_to_hub`.
+
+    Raises:
+        HubError: What the repository says cannot be had.
+    """
+    if not checkpoint.architecture.startswith('hf-hub:'):
+        return checkpoint
+    from timm.models import load_model_config_from_hf
+
+    from ..hub.errors import hub_errors
+    from ..hub.time_limit import time_limit
+    repo = checkpoint.architecture.removeprefix('hf-hub:')
+    with hub_errors(repo), time_limit(repo, timeout):
+        cfg, name, base = load_model_config_from_hf(repo)
+    cfg = {k: v for k, v in data_cfg.read_config({'pretrained_cfg': cfg}).items() if k not in data_cfg.OF_THE_WEIGHTS}
+    return dataclasses.replace(
+        checkpoint, architecture=name, model_args={**(base or {}), **checkpoint.model_args},
+        cfg={**cfg, **checkpoint.cfg})
 
 
 def folder_names(folder: Path, args: Mapping[str, Any]) -> List[str]:
@@ -46,16 +75,18 @@ def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Op
         return None
     args = training.get('args') or {}
     where = args.get('data_dir') or args.get('data')
-    known = args.get('dataset') in (None, '', 'folder', 'ImageFolder') and not args.get('class_map')
+    known = args.get('dataset') in (None, '', 'folder', 'ImageFolder')
+    if args.get('class_map'):
+        return _mapped_names(args, model, path)
     if not where or not isinstance(where, str) or not known:
         return None
     if not os.path.isabs(where):
-        ran_in = _ran_in(args, path)
-        if ran_in is None:
+        there = ran_in(dict(args), path)
+        if there is None:
             warn(f'it was trained on {where}, relative to what the place of {path} does not tell, so there are '
                  'no class names: --class-names, of `timm-res2net convert` say, gives them')
             return None
-        where = str(ran_in / where)
+        where = str(there / where)
     if not Path(where).is_dir():
         warn(f'the training folder {where} is not here, so there are no class names: --class-names, of '
              '`timm-res2net convert` say, gives them')
@@ -72,12 +103,20 @@ def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Op
     return names
 
 
-def _ran_in(args: Mapping[str, Any], path: Path) -> Optional[Path]:
-    """Where train.py ran that left a checkpoint: its folder is OUTPUT/EXPERIMENT there; None if that does not tell."""
-    path = Path(os.path.abspath(path))
-    outputs = (path if path.is_dir() else path.parent).parent
-    output = Path(os.path.normpath(str(args.get('output') or 'output/train')))
-    parts = output.parts  # of '.' none, which any place would fit
-    if not parts or output.is_absolute() or '..' in parts or outputs.parts[-len(parts):] != parts:
-        return None
-    return outputs.parents[len(parts) - 1]
+def _mapped_names(args: Mapping[str, Any], model: Any, path: Path) -> List[str]:
+    """The class names of a training by --class-map, which numbers folders otherwise than by their order.
+
+    Raises:
+        Refusal: The file is not where the place of the checkpoint says, or is none of names. Without it nobody knows
+            which class is which.
+    """
+    given = str(args['class_map'])
+    file = Path(given) if os.path.isabs(given) else (ran_in(dict(args), path) or Path('nowhere')) / given
+    names = file.read_text(encoding='utf-8').splitlines() if file.suffix == '.txt' and file.is_file() else []
+    if len(names) != model.num_classes:
+        raise Refusal(
+            f'the training numbered its classes by --class-map {given}, which is not here with {model.num_classes} '
+            'names: `timm-res2net convert CHECKPOINT FOLDER --class-names FILE`, a name a line, makes a folder that '
+            'knows its classes')
+    warn(f'class names are those of {file}, by which it was trained')
+    return [name.strip() for name in names]

@@ -66,7 +66,8 @@ class Deployed:
             return self._run(x.new_zeros(1, *x.shape[1:]))[:0]
         y = self._run(x)
         if len(y) != len(x):  # as OpenVINO's are then, without a word
-            raise RuntimeError(f'There are {len(y)} answers for {len(x)} images: the process is out of memory.')
+            raise RuntimeError(
+                f'There are {len(y)} answers for {len(x)} images: there is too little memory, or the engine failed.')
         return nan_for_broken(y, x) if broken else y
 
     def look(self, x: Any) -> Tuple[torch.Tensor, bool]:
@@ -100,7 +101,7 @@ class Deployed:
         missing = size - len(parts[-1])
         if missing:
             parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *x.shape[1:])])
-        return torch.cat([self.run(part) for part in parts])[:len(x)]
+        return self.run(*parts)[:len(x)]
 
     def close(self) -> None:
         """Refuse further calls, and end the workers after what they are computing."""

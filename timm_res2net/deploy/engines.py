@@ -15,6 +15,7 @@ from .guest import own_signal_stack, telemetry_refused, unprinted
 from .workers import share
 
 METADATA = 'timm_res2net'  # the key, in every format
+UNSEALED = 'crc32:00000000'  # in the metadata of formats without checksums, where that of the file is put in the end
 
 
 def engine(name: str) -> Any:
@@ -59,6 +60,22 @@ def cpu_features() -> Set[str]:
     info = Path('/proc/cpuinfo')
     found = re.search(r'^(?:flags|Features)\s*:(.*)$', info.read_text() if info.is_file() else '', re.M)
     return {f for f in found[1].split() if re.match('avx|fma|f16c|bmi|amx|sve|bf16|i8mm', f)} if found else set()
+
+
+def seal(path: Path) -> None:
+    """Put the checksum of a file into it, for `UNSEALED`."""
+    data = path.read_bytes()
+    path.write_bytes(data.replace(UNSEALED.encode(), f'crc32:{zlib.crc32(data):08x}'.encode()))
+
+
+def is_sealed(path: Path, word: str) -> bool:
+    """Whether a file is what `seal` has written.
+
+    Args:
+        word: Its metadata's.
+    """
+    data = path.read_bytes().replace(word.encode(), UNSEALED.encode())
+    return word == f'crc32:{zlib.crc32(data):08x}'
 
 
 def checksum(path: Path) -> int:

@@ -20,7 +20,7 @@ from ..model.wrappers import unwrapped
 from .guest import interruptible, quiet, settings_of_export
 from .loaders import load
 from .placing import Taken, check_free, disk_is_full, keep
-from .preparing import Job, prepare
+from .preparing import Job, prepare, tells_apart
 from .preprocessing import Images
 from .writers import FORMATS, WRITERS
 
@@ -94,7 +94,8 @@ def export(
         batch_size: Fixed batch size. None is any for 'torch', 'onnx' and 'openvino', and 1 for 'aotinductor', whose
             code for one shape is faster than for any; `load` serves batches of every size in all cases.
         image_size: Height and width, the model's own by default.
-        dynamic_size: Any height and width, not with 'aotinductor'.
+        dynamic_size: Any height and width, not with 'aotinductor'. A file of 'torch' refuses the smallest, of which
+            maps of one pixel are left, and says where it begins.
         pixels_in: The graph takes uint8 RGB pixels (B, H, W, C) and normalises them itself.
         images: Folder of images, list of them or uint8 tensor (N, C, H, W), to calibrate on and to check with; None
             for the photographs bundled with scikit-image, without which all but int8 is checked on made-up ones.
@@ -236,8 +237,8 @@ def _compare(job: Job, outputs: torch.Tensor) -> Dict[str, Any]:
     expected = job.expected
     difference, largest = outputs - expected, expected.abs().max().clamp(min=1e-12)
     error = (difference.abs().max() / largest).item()
-    apart = (expected - expected.mean(0)).square().mean().sqrt()
-    noise = (difference.square().mean().sqrt() / apart).item() if apart > 1e-6 * largest else None
+    apart = tells_apart(expected)
+    noise = difference.square().mean().sqrt().item() / apart if apart else None
     same = (outputs.argmax(1) == expected.argmax(1)).float().mean().item() if job.metadata['num_classes'] else None
     if not (error <= PRECISIONS[job.precision] and (noise or 0) <= NOISE):
         raise ExportError(

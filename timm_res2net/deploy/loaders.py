@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -19,7 +20,7 @@ import torch
 from ..model.arguments import check_int, check_path
 from ..version import __version__
 from .deployed import NEEDED, Deployed
-from .engines import METADATA, checksum, cpu_features, engine, onnx_sessions, openvino_requests
+from .engines import METADATA, checksum, cpu_features, engine, is_sealed, onnx_sessions, openvino_requests
 from .guest import alone, interruptible, quiet
 from .placing import forbids_code, missing_temporary
 from .workers import FileError, Pool, Run, share, start_workers
@@ -106,6 +107,8 @@ def load_pt2(path: Path, workers: Optional[int]) -> Loaded:
     if not zipfile.is_zipfile(path):
         raise FileError(f'{path} is not a .pt2 archive, or only the beginning of one.')
     with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():  # torch itself does not look
+            raise FileError(f'{path} is damaged, in {damaged}: copy it again.')
         compiled = any(name.endswith('.so') for name in archive.namelist())
     if workers is not None:
         processes = start_workers(path, workers)
@@ -137,9 +140,33 @@ def load_aotinductor(path: Path) -> Loaded:
         raise FileError(
             f'{path} is unpacked in {temporary}, which has {free / 1e6:.1f} MB free of the {needed / 1e6:.1f} MB that '
             'it needs: make room, or set TMPDIR to another folder.')
-    with _of_another_torch(path, metadata):
+    with _of_another_torch(path, metadata), _unpacking(temporary):
         model = torch._inductor.aoti_load_package(str(path))
     return Pool([_of_this_process(model)]), metadata
+
+
+@contextmanager
+def _unpacking(temporary: Path) -> Iterator[None]:
+    """Let torch unpack where it is cleared away at once: of a process that is killed it would stay."""
+    if sys.platform != 'linux':  # where code that is loaded needs no file any more
+        yield
+        return
+    with alone, tempfile.TemporaryDirectory(dir=temporary) as folder:
+        before = os.environ.get('TMPDIR')
+        os.environ['TMPDIR'] = folder  # the one place where torch asks
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ['TMPDIR']
+            else:
+                os.environ['TMPDIR'] = before
+
+
+def _check_owner(owner: int) -> None:
+    """Threads do not come along into a forked process, where one would wait for them for ever."""
+    if os.getpid() != owner:
+        raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
 
 
 def _of_this_process(model: Callable[[torch.Tensor], torch.Tensor]) -> Run:
@@ -147,8 +174,8 @@ def _of_this_process(model: Callable[[torch.Tensor], torch.Tensor]) -> Run:
     owner = os.getpid()
 
     def run(x):
-        if os.getpid() != owner and torch.get_num_threads() > 1:  # they have not come along
-            raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
+        if torch.get_num_threads() > 1:
+            _check_owner(owner)
         try:
             with torch.no_grad(), torch.autocast('cpu', enabled=False):
                 return model(x)
@@ -193,9 +220,17 @@ def load_torch(path: Path) -> Loaded:
     return Pool([_of_this_process(module)]), metadata
 
 
+def _check_seal(path: Path, metadata: Dict[str, Any]) -> None:
+    """Refuse what engines would run: a file with a bit of a weight, or of a stride, that is another."""
+    if 'seal' in metadata and not is_sealed(path, str(metadata['seal'])):  # files from before it have none
+        raise FileError(f'{path} is damaged, or was changed after it was exported: copy or export it again.')
+
+
 def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
     sessions = onnx_sessions(path, workers or 1)
     text = sessions[0].get_modelmeta().custom_metadata_map.get(METADATA)
+    metadata = _metadata(path, text)
+    _check_seal(path, metadata)
 
     def server(session):
         def run(x):
@@ -204,7 +239,7 @@ def load_onnx(path: Path, workers: Optional[int]) -> Loaded:
             except Exception as error:  # whose classes share no other base
                 raise RuntimeError(f'ONNX Runtime failed: {error}') from error
         return run
-    return Pool([server(session) for session in sessions]), _metadata(path, text)
+    return Pool([server(session) for session in sessions]), metadata
 
 
 def load_openvino(path: Path, workers: Optional[int]) -> Loaded:
@@ -218,12 +253,19 @@ def load_openvino(path: Path, workers: Optional[int]) -> Loaded:
     model = core.read_model(path)
     metadata = _metadata(path, model.get_rt_info(METADATA).astype(str) if model.has_rt_info(METADATA) else None)
 
+    _check_seal(path, metadata)
     if metadata.get('weights') not in (None, checksum(path.with_suffix('.bin'))):
         raise FileError(f'{path} and {path.with_suffix(".bin").name} are not of one export: copy both again.')
 
+    owner, streams = os.getpid(), workers or 1
+
     def server(request):  # which holds one input and one output
-        return lambda x: torch.from_numpy(request.infer([x.numpy()])[0].copy())
-    requests = openvino_requests(model, metadata['precision'], workers or 1)
+        def run(x):
+            if streams > 1:
+                _check_owner(owner)
+            return torch.from_numpy(request.infer([x.numpy()])[0].copy())
+        return run
+    requests = openvino_requests(model, metadata['precision'], streams)
     return Pool([server(request) for request in requests]), metadata
 
 

@@ -53,6 +53,10 @@ def prepare(
     pixels = made_pixels(config, count) if made_up else read_pixels(images, config, count)
     expected = _outputs(model, pixels, config)
     _check_outputs(model, expected)
+    if precision == 'int8' and not tells_apart(expected):
+        raise ValueError(
+            f'The model answers all {len(expected)} images alike, and int8 is calibrated on them: give several that '
+            'differ, such as the model will see.')
     graph: nn.Module = _inference_copy(model).to(memory_format=torch.channels_last)
     if precision == 'bf16' and not writer.casts:
         graph = Float32(graph, torch.bfloat16)
@@ -80,6 +84,12 @@ def prepare(
         },
         made_up=made_up,
     )
+
+
+def tells_apart(outputs: torch.Tensor) -> float:
+    """Root mean square of what differs between the outputs (N, ...) of images; 0 where none does, beyond rounding."""
+    apart = (outputs - outputs.mean(0)).square().mean().sqrt().item()
+    return apart if apart > 1e-6 * outputs.abs().max().clamp(min=1e-12).item() else 0.
 
 
 def count_images(precision: str, calibration: int) -> int:

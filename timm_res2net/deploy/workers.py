@@ -36,12 +36,14 @@ class Pool:
         for member in members:
             self.free.put(member)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *parts: torch.Tensor) -> torch.Tensor:
+        """The answers to all parts of a batch, from one member: once begun, a call is served to its end."""
         member = self.free.get()
         try:
             if member is None:
                 raise RuntimeError('The file has been closed: load it again.')
-            return member(x)
+            answers = [member(part) for part in parts]
+            return answers[0] if len(parts) == 1 else torch.cat(answers)
         finally:
             self.free.put(member)
 

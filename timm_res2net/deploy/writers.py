@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 from torch import nn
 
-from .engines import METADATA, checksum, compiler, cpu_features, engine
+from .engines import METADATA, UNSEALED, checksum, compiler, cpu_features, engine, seal
 from .guest import unprinted
 from .placing import forbids_code, missing_temporary
 from .quantize import quantize_graph, quantize_onnx, quantize_openvino
@@ -62,22 +62,37 @@ def write_onnx(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dic
     if int8:
         quantize_onnx(full, path, inputs, metadata['shape'][0])
     file = onnx.load(path)
-    file.metadata_props.add(key=METADATA, value=json.dumps(metadata))
+    file.metadata_props.add(key=METADATA, value=json.dumps({**metadata, 'seal': UNSEALED}))
     onnx.save(file, path)
+    seal(path)
 
 
 def write_openvino(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata: Dict[str, Any]) -> None:
     """For OpenVINO, the weights in a second file."""
     openvino = engine('openvino')
+    if metadata['shape'][2] is None:
+        _pad_pools(graph)
     model = openvino.convert_model(_program(graph, inputs, metadata))
     model.reshape({0: openvino.PartialShape([-1 if n is None else n for n in metadata['shape']])})
     if metadata['precision'] == 'int8':
         model = quantize_openvino(model, inputs, metadata['shape'][0])
     weights: Dict[str, int] = {}
     for _ in range(2):  # first to see what weights it has
-        model.set_rt_info(json.dumps({**metadata, **weights}), METADATA)
+        model.set_rt_info(json.dumps({**metadata, 'seal': UNSEALED, **weights}), METADATA)
         openvino.save_model(model, path, compress_to_fp16=False)
         weights = {'weights': checksum(path.with_suffix('.bin'))}
+    seal(path)
+
+
+def _pad_pools(graph: nn.Module) -> None:
+    """Pools of 2 x 2 whose last window may lie half outside the map: OpenVINO fails on a map of one row or column.
+
+    With a copy of the border there, which does not change the mean, no window does.
+    """
+    for parent in list(graph.modules()):
+        for name, pool in list(parent.named_children()):
+            if isinstance(pool, nn.AvgPool2d) and pool.kernel_size == 2 and pool.ceil_mode:
+                setattr(parent, name, nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, pool.stride)))
 
 
 def _program(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:

@@ -66,7 +66,7 @@ class BlockArguments:
     first_block: str = argument(
         None, "Form of each stage's first block, which as in timm is one that has a stride or a projection: {choices}. "
               "By default `'parallel'`, or `'hierarchical'` if "
-              "`stride_position='conv1'`.", in_weights=True, choices=FIRST_BLOCKS)
+              "`stride_position='conv1'`. At scale 1 they are all the same.", in_weights=True, choices=FIRST_BLOCKS)
     stride_position: str = argument(
         'split', 'Where a block has its stride: {choices}.', in_weights=False, choices=STRIDE_POSITIONS)
     attn_layer: Optional[LayerType] = argument(
@@ -74,7 +74,7 @@ class BlockArguments:
     rd_ratio: Optional[float] = argument(
         None, 'Reduction ratio of the attention, by default its own (SE: 1/16).', in_weights=True)
     attn_position: str = argument(
-        'output', 'Where the attention acts: {choices}.', in_weights=True, choices=ATTN_POSITIONS)
+        'output', 'Where the attention acts, if there is any: {choices}.', in_weights=True, choices=ATTN_POSITIONS)
 
     def __post_init__(self) -> None:
         check_int('scale', self.scale)

@@ -40,7 +40,8 @@ class Res2NetCifarArguments(StageArguments):
         check_int('stem_stride', self.stem_stride)
         if self.output_stride is None:
             self.settle(output_stride=4 * self.stem_stride)
-        check_choice('output_stride', self.output_stride, tuple(n * self.stem_stride for n in (4, 2, 1)))
+        strides = tuple(n * self.stem_stride for n in (4, 2, 1))
+        check_choice('output_stride', check_int('output_stride', self.output_stride), strides)
         self.check_stages()
 
 

@@ -96,13 +96,17 @@ def check_settings(name: str, cfg: Iterable[str], known: Sequence[str] = _CFG_KE
 
 
 def check_own_cfg(name: str, data: Mapping[str, Any], in_chans: int) -> None:
-    """Check entries of a cfg of one's own: settings of timm's cfgs, preprocessing that can be used.
+    """Check the preprocessing of a cfg of one's own; everything else in it is the network's, or that of its weights.
 
     Raises:
-        TypeError, ValueError: Naming the first that cannot.
+        TypeError, ValueError: Naming the first entry that cannot be used.
     """
-    check_settings(name, data)
-    check_data_config(name, {k: v for k, v in data.items() if k in _DATA_KEYS}, in_chans)
+    for key in data:
+        if key in _CFG_KEYS and key not in _DATA_KEYS:
+            raise ValueError(
+                f'{name}[{key!r}] is no preprocessing: license, num_classes and label_names are arguments of Weights, '
+                'and the rest is read off the network.')
+    check_data_config(name, data, in_chans)
 
 
 def _numbers(shown: str, value: Any, length: Optional[int], what: str) -> list:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Sequence
 import torch
 from timm.models.dla import DLA
 
-from .arguments import check_bool, check_choice, check_ints
+from .arguments import check_bool, check_choice, check_int, check_ints
 from .block_arguments import argument, declared, takes, with_default
 from .blocks import Res2NetDlaBottleneck
 from .dilation import trade_strides
@@ -32,7 +32,7 @@ class Res2NetDlaArguments(NetworkArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_head()
-        check_choice('output_stride', self.output_stride, (32, 16, 8))
+        check_choice('output_stride', check_int('output_stride', self.output_stride), (32, 16, 8))
         self.settle(
             levels=check_ints('levels', self.levels, 6),
             channels=check_ints('channels', self.channels, 6),

@@ -122,7 +122,7 @@ def check_weights(state: Mapping[str, Any], error: Type[ValueError] = ValueError
     if empty is not None:
         raise error(
             f'the model has no values on the meta device ({empty}): build it outside torch.device(\'meta\'), or give '
-            "it memory by model.to_empty(device='cpu') and load weights into it.")
+            "it memory by model.to_empty(device='cpu') and load weights into it by timm_res2net.load_checkpoint.")
 
 
 def copied(model: nn.Module) -> nn.Module:

@@ -114,6 +114,12 @@ def _from_array(array: Any) -> Image.Image:
     if not array.size or array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (2, 3, 4)):
         raise ValueError(f'an array of shape {array.shape} is no picture, (H, W) or (H, W, C) with C of 1 to 4 is')
     if array.dtype != np.uint8:
+        if array.dtype.kind not in 'buif':
+            raise ValueError(f'an array of {array.dtype} is no picture')
+        least, most = (float(limit(array, initial=0, where=np.isfinite(array))) for limit in (np.min, np.max))
+        if least < -0.1 * max(most, 1):  # less is what resizing leaves
+            raise ValueError(
+                f'its numbers begin at {least:.3g}, as if it were normalised already: give 0 to 1 or 0 to 255')
         array = _to_bytes(array)
     return Image.fromarray(array)
 

@@ -22,11 +22,13 @@ class ConstantBlurPool2d(BlurPool2d):
 
 
 # the names that timm's `create_aa` takes
-_AA_LAYERS = {'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': ConstantBlurPool2d}
+_AA_LAYERS = {
+    'blur': BlurPool2d, 'avg': nn.AvgPool2d, 'blurpc': ConstantBlurPool2d, 'blurpool': BlurPool2d,
+    'avgpool': nn.AvgPool2d}
 
 
 def _get_aa_layer(value: Any) -> Any:
-    return _AA_LAYERS[value.lower()] if isinstance(value, str) else value
+    return _AA_LAYERS[value.lower().replace('_', '').replace('-', '')] if isinstance(value, str) else value
 
 
 FACTORIES: Dict[str, Tuple[Callable, Tuple[str, ...]]] = {  # timm's factory, the names that `layer_name` knows

@@ -91,7 +91,7 @@ class Res2NetArguments(StageArguments):
         if self.stem_type == 'deep_tiered' and self.stem_width < 4:
             raise ValueError(f"stem_width={self.stem_width!r} must be at least 4 with stem_type='deep_tiered'.")
         self.check_stages()
-        check_choice('output_stride', self.output_stride, (32, 16, 8))
+        check_choice('output_stride', check_int('output_stride', self.output_stride), (32, 16, 8))
         self.settle(replace_stem_pool=check_bool('replace_stem_pool', self.replace_stem_pool))
         if not isinstance(resolve_layer('aa_layer', self.aa_layer), (type, type(None))) and not self.replace_stem_pool:
             raise ValueError(
@@ -107,7 +107,7 @@ class Res2Net(Network, ResNet):
     """
     Arguments = Res2NetArguments
     out_indices = (0, 1, 2, 3, 4)
-    block: ClassVar[Any] = Res2NetBottleneck  # timm's stages call it
+    block_layer: ClassVar[Any] = Res2NetBottleneck  # timm's stages call it
 
     @takes(Res2NetArguments)
     def __init__(self, device=None, dtype=None, **arguments: Any) -> None:
@@ -120,7 +120,7 @@ class Res2Net(Network, ResNet):
         """
         args = declared(self.Arguments, 'Res2Net', arguments)
         super().__init__(
-            self.block,
+            self.block_layer,
             num_classes=args.num_classes,
             in_chans=args.in_chans,
             output_stride=32 if args.exact_dilation else args.output_stride,

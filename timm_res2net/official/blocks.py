@@ -2,6 +2,7 @@
 import copy
 from typing import Any, Optional
 
+import torch
 from torch import nn
 
 from ..model.arguments import check_choice
@@ -36,12 +37,30 @@ class _Block(Res2NetBottleneck):
         self.stype = stype
         self.nums = len(self.convs)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the authors' block: with what it has alone, so that a subclass may call anything else what it likes."""
+        xs = torch.split(self.act1(self.bn1(self.conv1(x))), self.width, 1)
+        y = xs[0]
+        ys = []
+        for i, (conv, bn, act) in enumerate(zip(self.convs, self.bns, self.acts)):  # noqa: B905  as torch.jit.script reads it
+            if i > 0:
+                y = xs[i] if self.stype == 'stage' else y + xs[i]
+            y = act(bn(conv(y)))
+            ys.append(y)
+        if self.scale != 1:
+            ys.append(self.pool(xs[self.nums]) if self.stype == 'stage' else xs[self.nums])
+        out = self.bn3(self.conv3(torch.cat(ys, 1)))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.act3(out)
+
     def __getattr__(self, name: str) -> Any:
         return super().__getattr__('act3' if name == 'relu' else name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != 'relu':
             super().__setattr__(name, value)
+            if isinstance(value, nn.Module) and hasattr(type(self), name):  # `residual`, say: before the method
+                self.__dict__[name] = value
             return
         self.act1, self.act3 = copy.deepcopy(value), value
         self.acts = nn.ModuleList(copy.deepcopy(value) for _ in self.acts)

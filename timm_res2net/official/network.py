@@ -1,5 +1,5 @@
 """`Res2Net` with the attributes, the children and the behaviour of the authors' classes, which derive from it."""
-from typing import Any, ClassVar, Dict, Iterator, Sequence
+from typing import Any, ClassVar, Dict, Iterator, Optional, Sequence
 
 import timm
 import torch
@@ -40,6 +40,7 @@ class OfficialNetwork(Res2Net):
     form: ClassVar[Dict[str, Any]] = {}  # arguments of ours that the class stands for
     relu_in_place: ClassVar[bool] = True  # `relu` overwrites what came out of `bn1`
     child_names: ClassVar[Dict[str, str]] = {'act1': 'relu', 'global_pool': 'avgpool'}  # timm's name -> the authors'
+    names_of_timm = True  # while its code builds
 
     def __init__(
             self,
@@ -66,22 +67,25 @@ class OfficialNetwork(Res2Net):
         layers = check_ints('layers', layers, 4)
         arguments: Dict[str, Any] = dict(
             self.form, layers=layers, base_width=baseWidth, scale=scale, **of_block, num_classes=num_classes)
-        self.block = _Blocks(  # type: ignore[misc]  # for the next line alone
+        self.block_layer = _Blocks(  # type: ignore[misc]  # for the next line alone
             block, layers, baseWidth=baseWidth, scale=scale, **of_block)
         super().__init__(zero_init_last=False, **arguments)
-        del self.block
+        del self.block_layer
         self.relu = nn.ReLU(self.relu_in_place)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.inplanes, self.baseWidth, self.scale = self.num_features, baseWidth, scale
+        self.feature_info[0]['module'] = 'relu'
         self.describe_as(FREE_FORM, **arguments)
+        self.names_of_timm = False
 
-    # timm reads and sets some children under its own names
+    # timm reads and sets some children under its own names; whoever has a layer of such a name beside them, has it so
 
     def __getattr__(self, name: str) -> Any:
-        return super().__getattr__(self.child_names.get(name, name))
+        children = self.__dict__.get('_modules', ())
+        return super().__getattr__(name if name in children else self.child_names.get(name, name))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(self.child_names.get(name, name), value)
+        super().__setattr__(self.child_names.get(name, name) if self.names_of_timm else name, value)
         if name == 'fc':
             layers = value.modules() if isinstance(value, nn.Module) else ()
             self.num_classes = ([m.out_features for m in layers if isinstance(m, nn.Linear)] or [0])[-1]
@@ -91,6 +95,21 @@ class OfficialNetwork(Res2Net):
         x = self.avgpool(x)
         x = x.flatten(1)
         return x if pre_logits else self.fc(x)
+
+    def reset_classifier(self, num_classes: int, global_pool: Optional[str] = None) -> None:
+        """As timm's: a new `fc`, 0 classes for none. `avgpool` stays what it is unless another pool is given.
+
+        Raises:
+            TypeError, ValueError: As the constructor of `Res2Net`; the network is as it was.
+        """
+        avgpool = self.avgpool
+        self.names_of_timm = True
+        try:
+            super().reset_classifier(num_classes, global_pool or 'avg')
+        finally:
+            self.names_of_timm = False
+        if global_pool is None:
+            self.avgpool = avgpool
 
     def conv_norm_acts(self) -> Iterator[ConvNormAct]:
         """The stem's last convolution with the norm and the activation that follow it; see `fold`."""

@@ -19,7 +19,7 @@ from ..model.networks import Network, Res2Net
 from .checkpoint import CheckpointError
 
 _RD_RATIOS = (1 / 16, 1 / 8, 1 / 4, 1 / 32, 1 / 2)
-_ATTENTION = {'fc1.weight': 'se', 'fc.weight': 'ese', 'conv.weight': 'eca'}  # parameter -> timm's name of the layer
+ATTENTION = {'fc1.weight': 'se', 'fc.weight': 'ese', 'conv.weight': 'eca'}  # parameter -> timm's name of the layer
 _POSITIONS = {'se.': 'output', 'split_attn.': 'split'}  # module of a block -> where its attention acts
 
 
@@ -220,9 +220,9 @@ def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Tuple[Dict[str, Any], 
     arguments: Dict[str, Any] = {}
     squeezes: Tuple[Tuple[int, ...], ...] = ()
     for module, position in _POSITIONS.items():
-        for parameter, layer in _ATTENTION.items():
+        for parameter, layer in ATTENTION.items():
             names = [f'{block}{module}{parameter}' for block in blocks]
-            if not all(name in shapes for name in names):
+            if not all(name in shapes for name in names) or layer == 'se' and not _is_se(shapes, names[0]):
                 continue
             arguments.update(attn_layer=layer, attn_position=position)
             if layer == 'se':
@@ -231,6 +231,11 @@ def _attention(shapes: _Shapes, blocks: Sequence[str]) -> Tuple[Dict[str, Any], 
                 if arguments['rd_ratio'] is None:
                     raise CheckpointError(f'{names[0]} fits no rd_ratio.')
     return arguments, squeezes
+
+
+def _is_se(shapes: _Shapes, first: str) -> bool:
+    """Not split attention, which convolves before it, nor that of coordinates, whose layers are linear."""
+    return len(shapes[first]) == 4 and f'{first.removesuffix("fc1.weight")}conv.weight' not in shapes
 
 
 def squeezes_by(ratio: float, squeezes: Sequence[Tuple[int, ...]]) -> bool:

@@ -191,7 +191,8 @@ def _build(checkpoint: Checkpoint, info: CheckpointInfo, kwargs: Dict[str, Any])
     network: Any = timm.create_model(
         info.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **{**info.model_args, **kwargs})
     cfg = {k: v for k, v in network.pretrained_cfg.items() if k not in (*SOURCE_KEYS, 'tag')}
-    cfg = for_channels({**cfg, **checkpoint.cfg}, getattr(network, 'in_chans', info.in_chans))
+    named = {k: v for k, v in overlay.items() if k not in _ELSEWHERE}
+    cfg = for_channels({**cfg, **checkpoint.cfg, **named}, getattr(network, 'in_chans', info.in_chans))
     cfg['license'] = cfg.get('license') or 'unknown'
     network.pretrained_cfg = network.default_cfg = cfg
     whole: Any = network
@@ -213,6 +214,9 @@ def _fill(network: nn.Module, state: Dict[str, torch.Tensor]) -> None:
     before = {k: v.detach().clone() for k, v in network.state_dict().items()}
     try:
         network.load_state_dict(state)
+        for module in network.modules():  # filters of a blur, which no file has, nor memory that has just been given
+            fill: Any = getattr(module, 'init_non_persistent_buffers', lambda: None)
+            fill()
         lost = [k for k, v in network.state_dict().items() if not torch.equal(v, state[k].to(v))]
         if lost:
             raise RuntimeError(f'{lost[0]} has other values afterwards, as where two weights share their memory')

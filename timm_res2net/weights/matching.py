@@ -12,10 +12,11 @@ from ..model.arguments import check_width
 from ..model.block_arguments import declared
 from ..model.blocks import Res2NetDlaBottleneck
 from ..model.dla import Res2NetDla
+from ..model.layers import FACTORIES, layer_name, resolve_layer
 from ..model.network_arguments import NetworkArguments
 from ..model.networks import Network, Res2Net
 from ..model.variants import FREE_FORM, VARIANTS
-from .architecture import Architecture, squeezes_by
+from .architecture import ATTENTION, Architecture, squeezes_by
 from .checkpoint import Checkpoint, CheckpointError
 
 HEAD = ('num_classes', 'in_chans', 'global_pool')  # how a variant is used, not what it is
@@ -40,6 +41,10 @@ def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]
         TypeError, ValueError: As the class.
     """
     full = values(declared(cls.Arguments, cls.__name__, arguments))
+    for name in FACTORIES:
+        if isinstance(full.get(name), str):
+            spelled = layer_name(name, resolve_layer(name, full[name]))
+            full[name] = spelled if isinstance(spelled, str) else full[name]
     if full['attn_layer'] == 'se' and full['rd_ratio'] is None:
         full['rd_ratio'] = 1 / 16
     if not full['attn_layer']:
@@ -218,13 +223,16 @@ def match_as(found: Architecture, name: str, given: Mapping[str, Any]) -> Option
     full = complete(cls, arguments)
     if 'norm_layer' in found.arguments and full['norm_layer'] != 'batchnorm2d':  # which one the weights do not tell
         found = dataclasses.replace(found, arguments={**found.arguments, 'norm_layer': full['norm_layer']})
+    if full['attn_layer'] and full['attn_layer'] not in ATTENTION.values():  # the check, weight by weight, will tell
+        attention = {k: full[k] for k in ('attn_layer', 'rd_ratio', 'attn_position')}
+        found = dataclasses.replace(found, arguments={**found.arguments, **attention}, squeezes=())
     if not matches(found, cls, arguments, visible_only=True):
         return None
     head = {k: v for k, v in complete(cls, found.arguments).items() if k in HEAD}
     given = {k: v for k, v in given.items() if k not in HEAD or k == 'global_pool'}
     told = {**known, **defaults, **given}
-    unseen = told['global_pool'] != 'catavgmax' or not found.arguments['num_classes']  # only a classifier shows it
-    if 'global_pool' not in found.arguments and unseen:
+    doubles = told['global_pool'].endswith('catavgmax')  # which only a classifier shows, and not which of two
+    if doubles == ('global_pool' in found.arguments) or not found.arguments['num_classes']:
         head.pop('global_pool')
     return {**given, **{k: v for k, v in head.items() if v != told[k]}}
 
@@ -234,4 +242,8 @@ def with_arguments(name: str, given: Mapping[str, Any]) -> Dict[str, Any]:
     defaults = VARIANTS[name].arguments
     if 'layers' in given or 'depth' in given:  # two ways to say one thing
         defaults = {k: v for k, v in defaults.items() if k not in ('layers', 'depth')}
+    if given.get('attn_layer', defaults.get('attn_layer')) not in (True, defaults.get('attn_layer')):
+        defaults = {k: v for k, v in defaults.items() if k != 'rd_ratio'}  # of the attention that it has not
+    if given.get('stem_type') == '':
+        defaults = {k: v for k, v in defaults.items() if k != 'stem_width'}
     return {**defaults, **given}

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -189,25 +190,51 @@ def _training(content: Any, folder: Path) -> Dict[str, Any]:
     return {**told, 'args': _mapping(args), 'averaged': isinstance(content.get('state_dict_ema'), dict)}
 
 
+def ran_in(args: Dict[str, Any], path: Path) -> Optional[Path]:
+    """Where train.py ran that left a checkpoint: its folder is OUTPUT/EXPERIMENT there; None if that does not tell."""
+    path = Path(os.path.abspath(path))
+    outputs = (path if path.is_dir() else path.parent).parent
+    output = Path(os.path.normpath(str(args.get('output') or 'output/train')))
+    parts = output.parts  # of '.' none, which any place would fit
+    if not parts or output.is_absolute() or '..' in parts or outputs.parts[-len(parts):] != parts:
+        return None
+    return outputs.parents[len(parts) - 1]
+
+
 def _described(
         training: Dict[str, Any],
         config: Optional[Dict[str, Any]],
+        path: Path,
 ) -> Tuple[str, Dict[str, Any], Dict[str, Any]]:
     """Architecture, arguments and cfg that the file itself gives: a folder's config.json, timm's training arguments."""
     if config is not None:
-        return str(config.get('architecture', '')), _mapping(config.get('model_args')), read_config(config)
+        if 'architecture' not in config:
+            return *_of_backbone(config), {}
+        return str(config['architecture']), _mapping(config.get('model_args')), read_config(config)
     args = training.get('args', {})
     name = training.get('arch') or args.get('model')
     if not isinstance(name, str):
         return '', {}, {}
     model_args = {} if args.get('gp') is None else {'global_pool': args['gp']}
     model_args.update(_mapping(args.get('model_kwargs')))
-    folder = name.partition('local-dir:')[2]
-    if folder and (Path(folder) / 'config.json').is_file():  # trained from there: its preprocessing, but own classes
-        name, base_args, cfg = _described({}, _json(Path(folder) / 'config.json'))
+    base = name.partition('local-dir:')[2]
+    folder = base and (Path(base) if os.path.isabs(base) else (ran_in(args, path) or Path('nowhere')) / base)
+    if folder and (folder / 'config.json').is_file():  # trained from there: its preprocessing, but own classes
+        name, base_args, cfg = _described({}, _json(folder / 'config.json'), folder)
         cfg = {k: v for k, v in cfg.items() if k not in OF_THE_WEIGHTS}
         return name, {**base_args, **model_args}, {**cfg, **_preprocessing(args)}
     return name, model_args, _preprocessing(args)
+
+
+def _of_backbone(config: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
+    """The network in what transformers and segmentation_models_pytorch save, which name it in their own words."""
+    inside = _mapping(config.get('backbone_config')) or config
+    name, stride = inside.get('backbone'), inside.get('output_stride')
+    if not isinstance(name, str):
+        name, stride = config.get('encoder_name'), config.get('encoder_output_stride')
+    if not isinstance(name, str):
+        return '', {}
+    return re.sub(r'\A(?:tu|timm)-', '', name), {} if stride in (None, 32) else {'output_stride': stride}
 
 
 def _preprocessing(args: Dict[str, Any]) -> Dict[str, Any]:
@@ -246,7 +273,7 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optiona
     with naming(file):
         checkpoint = checkpoint_of(content, use_ema, entry)
     training = _training(content, file.parent)
-    name, arguments, cfg = _described(training, config)
+    name, arguments, cfg = _described(training, config, path)
     return dataclasses.replace(
         checkpoint, path=str(path), architecture=name, model_args=arguments, cfg=cfg, training=training)
 

@@ -51,6 +51,8 @@ def save_as(model: nn.Module, path: Union[str, Path], layout: str, overwrite: bo
     path = Path(path)
     check_file(path, layout, overwrite)
     network: Any = unwrapped(model)
+    if hasattr(network, 'as_variant'):  # of `official`
+        network = network.as_variant()
     if not isinstance(network, Network):
         raise TypeError(
             f'{type(network).__name__} is not a network of timm_res2net. A feature extractor (features_only=True) has '

@@ -6,7 +6,7 @@ from .layout import State
 
 # top-level names of our networks, and those that could be a part of another one's trunk: they are not left out
 _TRUNK = re.compile(
-    r'fc|(?:base_layer|conv|bn|norm|stem|layer|level|stage|block|res|pool|maxpool|features)\d*(?:_\d+)?')
+    r'fc|(?:base_layer|conv|bn|norm|act|stem|layer|level|stage|block|res|pool|maxpool|features)\d*(?:_\d+)?')
 # what people call a classifier of their own, with the places in it that a single layer may have
 _CLASSIFIER = re.compile(
     r'(?P<where>.*?)(?P<name>(?:classifier|head|last_linear|linear|logits|output|cls)'

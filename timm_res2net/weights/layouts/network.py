@@ -11,7 +11,7 @@ from .sequence import ANCHOR
 # parts of names that torch puts around modules: compiled, sharded, checkpointed, parallel
 _WRAPPERS = re.compile(r'(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.')
 # numbers that averaged models and counters of operations (thop) keep beside the weights
-_NO_WEIGHTS = re.compile(r'(?:^|\.)(?:n_averaged|total_ops|total_params)$')
+_NO_WEIGHTS = re.compile(r'(?:^|\.)(?:n_averaged|total_ops|total_params)$|\.aux_bn(?=\.\d+\.)')
 
 
 def plain_name(name: str) -> str:
