@@ -141,12 +141,13 @@ def test_files_of_other_engines(suffix, engines, tmp_path):
     for engine in engines:
         pytest.importorskip(engine)
     pytest.importorskip('skimage')
-    model = load_model('res2net23_32w_4s_cifar_custom.cifar100')
+    name = 'res2net23_32w_4s_cifar_custom.cifar100'
+    model = load_model(name)
     formats = {v: k for k, v in deploy.FORMATS.items()}
     deploy.export(model, tmp_path / f'm{suffix}', formats[suffix], pixels_in=True)
     done = classify('--model', tmp_path / f'm{suffix}', '--topk', 1)
     assert done.returncode == 0 and done.stdout.split()[::3][0] == 'rocket', done.stderr
-    assert done.stdout == classify('--topk', 1).stdout
+    assert done.stdout == classify('--model', name, '--topk', 1).stdout
 
 
 def test_class_names(stubborn, tmp_path):

@@ -130,6 +130,7 @@ def test_a_pool_is_the_weights_only_where_their_classifier_is_used(tmp_path):
     (dict(architecture='res2net_custom', model_args=dict(scale=8)), r'res2net_custom\(scale=8\).*scale=4'),
     (dict(architecture='res2net_custom', model_args={**TINY, 'depth': 51, 'layers': None}), 'depth=51'),
     (dict(architecture='res2net_custom', model_args=dict(bogus=1)), "no argument 'bogus'"),
+    (dict(architecture='res2net_custom', model_args={**TINY, 'scale': 8, 'num_classes': None}), 'scale=4'),
     (dict(architecture='resnet26'), "timm's resnet26.*another network"),
     (dict(architecture='resnet26', model_args=dict(bogus=1)), 'bogus'),
     (dict(architecture='vit_tiny_patch16_224'), "timm's vit_tiny_patch16_224"),

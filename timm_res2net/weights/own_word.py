@@ -62,7 +62,7 @@ def _as_told(found: Architecture, variant: str, given: Mapping[str, Any]) -> Dic
 
 def _differences(found: Architecture, variant: str, given: Mapping[str, Any]) -> str:
     cls = VARIANTS[variant].cls
-    arguments = with_arguments(variant, {k: v for k, v in given.items() if k not in RUNTIME})
+    arguments = with_arguments(variant, {k: v for k, v in given.items() if k not in (*RUNTIME, *HEAD)})
     if cls is not found.cls:
         return f'a {found.cls.__name__}'
     full, own = complete(cls, arguments), complete(cls, found.arguments)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple
 import torch
 
 from .beside import beside, is_named, number
-from .unpickle import ARRAYS, Budget, Encode, Joined, Made, Ordered, Unpickler, UnsafePickleError, resolve
+from .unpickle import ARRAYS, Budget, Encode, Made, Ordered, Unpickler, UnsafePickleError, resolve
 
 _OTHER_TENSORS = ('_rebuild_sparse_tensor', '_rebuild_qtensor', '_rebuild_nested_tensor')
 _BYTES_OF_AN_ITEM = 8  # of a tuple
@@ -50,6 +50,22 @@ class _Name(Made):
 
     def resolve(self, budget: Budget, depth: int) -> str:
         return self.name
+
+
+class _Joined(Encode):
+    """Stands for what makes one text of several: a device, a path."""
+    __slots__ = ('between', 'kinds')
+
+    def __init__(self, budget: Budget, between: str, *kinds: type) -> None:
+        super().__init__(budget)
+        self.between, self.kinds = between, kinds
+
+    def __call__(self, *parts: Any) -> str:  # type: ignore[override]
+        if not all(isinstance(part, self.kinds) for part in parts):
+            raise UnsafePickleError('a device or a path that is no text')
+        texts = [part if isinstance(part, str) else str(part) for part in parts]
+        self.budget.spend(sum(len(text) + 1 for text in texts))
+        return self.between.join(texts)
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
@@ -109,7 +125,7 @@ class _Unpickler(Unpickler):
                 return make(items)
             return of
 
-        device = Joined(budget, ':', str, int)
+        device = _Joined(budget, ':', str, int)
         tensors: Dict[str, Callable] = {
             '_rebuild_tensor': _tensor, '_rebuild_tensor_v2': _tensor, '_rebuild_tensor_v3': _tensor_of_dtype,
             '_rebuild_parameter': _first, '_rebuild_parameter_with_state': _first,
@@ -121,7 +137,7 @@ class _Unpickler(Unpickler):
             'builtins.bytearray': spend(bytes, 1), 'collections.OrderedDict': Ordered(budget),
             'collections.Counter': Ordered(budget), '_codecs.encode': Encode(budget), 'builtins.complex': complex,
             'torch.device': device, 'torch.serialization._get_layout': device, 'builtins.getattr': _method,
-            **beside(Ordered(budget), spend(list, _BYTES_OF_AN_ITEM), Joined(budget, '/', str))}
+            **beside(Ordered(budget), spend(list, _BYTES_OF_AN_ITEM), _Joined(budget, '/', str))}
 
     def find_class(self, module: str, name: str) -> Any:
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))

@@ -154,22 +154,6 @@ class Encode(Made):
         return text.encode('latin1')
 
 
-class Joined(Encode):
-    """Stands for what makes one text of several: a device, a path."""
-    __slots__ = ('between', 'kinds')
-
-    def __init__(self, budget: Budget, between: str, *kinds: type) -> None:
-        super().__init__(budget)
-        self.between, self.kinds = between, kinds
-
-    def __call__(self, *parts: Any) -> str:  # type: ignore[override]
-        if not all(isinstance(part, self.kinds) for part in parts):
-            raise UnsafePickleError('a device or a path that is no text')
-        texts = [part if isinstance(part, str) else str(part) for part in parts]
-        self.budget.spend(sum(len(text) + 1 for text in texts))
-        return self.between.join(texts)
-
-
 class Plain(Dict[Any, Any]):
     """A dictionary to which a pickle cannot give attributes (`_metadata` of a state dict), nor keys but words.
 
