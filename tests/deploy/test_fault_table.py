@@ -175,8 +175,11 @@ ELSEWHERE = {
     'a call under autocast or inference mode': (
         test_bad_input.test_a_file_computes_what_was_measured_under_autocast_too),
     'a call from another thread': test_workers.test_four_threads_get_the_answers_of_one,
-    'a call in a process forked since': (
+    'a call in a process forked since, of what torch runs or with streams of OpenVINO (`workers=N`)': (
         test_workers.test_a_forked_process_without_torchs_threads_is_refused_and_does_not_hang),
+    'a bit of a file that is another': test_faults.test_a_bit_that_is_another,
+    'int8 calibrated on images that are all alike, or on one': (
+        test_deploy.test_int8_is_not_calibrated_on_images_that_are_alike),
     'a worker that was killed': test_workers.test_a_process_that_dies_is_named_and_replaced,
     'a process that has closed stderr or stdin, `workers=N`': (
         test_processes.test_workers_of_a_process_with_closed_streams),
