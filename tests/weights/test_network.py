@@ -243,3 +243,12 @@ class TestHeads:
         new_head = timm.create_model(shipped, pretrained=True, num_classes=7)
         for other in (model, overlaid, by_path, new_head):
             assert not any(other.pretrained_cfg.get(k) for k in ('label_names', 'tag', 'license'))
+
+
+def test_a_classifier_that_contradicts_itself_is_not_replaced(state, saved):
+    """... as it would be by a new one, of as many classes as one half of it says."""
+    path = saved({**state, 'fc.weight': state['fc.weight'].T.contiguous()})
+    for load in (load_checkpoint, lambda p: timm.create_model(
+            NAME, pretrained=True, pretrained_cfg_overlay=dict(file=str(p)), num_classes=7)):
+        with pytest.raises(CheckpointError, match=r'its classifier contradicts itself: fc\.weight is \(\d+, \d+\), fc'):
+            load(path)

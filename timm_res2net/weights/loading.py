@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
 
 import timm
 import torch
+from timm.layers import BlurPool2d
 from torch import nn
 
 from ..model.arguments import check_path
@@ -214,9 +215,10 @@ def _fill(network: nn.Module, state: Dict[str, torch.Tensor]) -> None:
     before = {k: v.detach().clone() for k, v in network.state_dict().items()}
     try:
         network.load_state_dict(state)
-        for module in network.modules():  # filters of a blur, which no file has, nor memory that has just been given
-            fill: Any = getattr(module, 'init_non_persistent_buffers', lambda: None)
-            fill()
+        for module in network.modules():
+            if isinstance(module, BlurPool2d):  # its filter is in no file, nor in memory that has just been given
+                blur: Any = module
+                blur.filt.copy_(BlurPool2d(len(blur.filt), blur.filt_size).filt)
         lost = [k for k, v in network.state_dict().items() if not torch.equal(v, state[k].to(v))]
         if lost:
             raise RuntimeError(f'{lost[0]} has other values afterwards, as where two weights share their memory')

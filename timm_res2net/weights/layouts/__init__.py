@@ -100,7 +100,11 @@ def rename(checkpoint: Checkpoint, prefix: Optional[str] = None) -> Checkpoint:
 
 
 def _check_classifier(state: State) -> None:
-    """Half a classifier would pass for a network without one."""
+    """Half a classifier would pass for a network without one, and one that contradicts itself for another's."""
+    weight, bias = state.get('fc.weight'), state.get('fc.bias')
+    if weight is not None and bias is not None and bias.shape != weight.shape[:1]:
+        raise CheckpointError(
+            f'its classifier contradicts itself: fc.weight is {tuple(weight.shape)}, fc.bias {tuple(bias.shape)}.')
     if 'fc.bias' in state and 'fc.weight' not in state:
         parts = [k for k in state if k.startswith('fc.') and k != 'fc.bias']
         raise CheckpointError(
