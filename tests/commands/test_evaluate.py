@@ -196,10 +196,13 @@ def test_what_was_published_is_said_beside(name, off, within, words, run, model,
 
 def test_a_training_that_numbered_its_classes_by_a_file(model, data, tmp_path):
     """Not in the order of folders: by --class-map, found where train.py ran, and without it refused."""
+    names = tmp_path / 'names.txt'
+    names.write_text('a\nb\nc\n')
     last = trained(tmp_path / 'output/mapped', model, 'test_res2net_custom', num_classes=3, class_map='map.txt',
                    output='output', experiment='mapped')
     done = evaluate(data, '--model', last)
-    assert done.returncode == 2 and 'numbered its classes by --class-map map.txt' in done.stderr and not done.stdout
+    assert done.returncode == 2 and 'which were numbered by --class-map map.txt' in done.stderr and not done.stdout
+    assert evaluate(data, '--model', last, '--class-names', names).returncode == 0
     (tmp_path / 'map.txt').write_text('c\na\nb\n')
     done = evaluate(data, '--model', last, '--json')
     assert done.returncode == 0 and f'class names are those of {tmp_path}/map.txt' in done.stderr, done.stderr

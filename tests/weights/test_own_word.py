@@ -278,6 +278,8 @@ def test_a_training_from_a_folder_is_no_other_folder_of_that_name(tmp_path, monk
         assert again.arguments.first_block == 'paddle' and again.arguments.act_layer == 'silu'
         assert not again.checkpoint_info.assumed
     moved = trained(elsewhere / 'moved', model, 'local-dir:base', num_classes=3, output='', experiment='run')
+    assert f'local-dir:base to be {elsewhere}/base' in load_checkpoint(moved).checkpoint_info.assumed
+    monkeypatch.chdir(tmp_path)
     assert 'it was trained as local-dir:base, which is not here' in str(load_checkpoint(moved).checkpoint_info)
 
 

@@ -80,7 +80,7 @@ class Broken(nn.Module):
     ('my.own', Variant(Res2Net, MINE, ''), [], "ValueError: name='my.own' must be letters"),
     ('my/own', Variant(Res2Net, MINE, ''), [], "ValueError: name='my/own' must be letters"),
     ('mine', Variant(Res2Net, MINE, '', dict(license='cc-by-nc-4.0')), [],
-     "ValueError: mine: data['license'] is no preprocessing: license, num_classes and label_names are arguments of"),
+     "ValueError: mine: data['license'] is no preprocessing: url, file, hf_hub_id, license, num_"),
     ('mine', Variant(Res2Net, MINE, ''), [Weights('mine.a', data=dict(label_names=('a',)))],
      "ValueError: mine: data of 'mine.a'['label_names'] is no preprocessing"),
     (7, Variant(Res2Net, MINE, ''), [], 'ValueError: name=7 must be letters'),

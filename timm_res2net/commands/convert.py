@@ -96,7 +96,7 @@ def load(args: argparse.Namespace) -> Tuple[Any, str]:
     else:
         checkpoint = read_checkpoint(args.checkpoint, use_ema=not args.no_ema, entry=args.entry)
         if not args.variant:
-            checkpoint = from_its_repository(checkpoint)
+            checkpoint = from_its_repository(checkpoint, required=False)
         model = load_read(checkpoint, variant=args.variant, prefix=args.prefix)
         found = str(model.checkpoint_info)
         if names is None:

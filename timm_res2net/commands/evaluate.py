@@ -34,10 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .models import is_exported, load_model, read_class_names
+    from .models import is_exported, load_model, own_class_names, read_class_names
     _check(args, is_exported(args.model))
     names = read_class_names(args.class_names)
     model = load_model(args.model, exported=True, names=names)
+    mapped = getattr(model, 'class_map', None)
+    if mapped and own_class_names(model) is None:
+        raise Refusal(f'the order of folders is not that of the classes, which were numbered by --class-map {mapped}: '
+                      'name them, in their order, by --class-names')
     if not is_exported(args.model):
         model = model.to(args.device)
     result = {'model': args.model, **evaluate(

@@ -76,7 +76,7 @@ def load_model(
 
 def _load_file(path: Path, names: Optional[List[str]], kwargs: Any) -> Any:
     try:
-        checkpoint = from_its_repository(read_checkpoint(path))
+        checkpoint = from_its_repository(read_checkpoint(path), required=False)
         model: Any = load_read(checkpoint, **kwargs)
     except CheckpointError as error:
         if not re.search(r'\b(prefix|entry)=', str(error)):
@@ -86,6 +86,7 @@ def _load_file(path: Path, names: Optional[List[str]], kwargs: Any) -> Any:
         raise Refusal(f'{said} `{convert}` takes it, and this takes the folder') from error
     if names is None:
         name_classes(model, names_of_training(checkpoint.training, model, path))
+    model.class_map = checkpoint.training.get('args', {}).get('class_map')  # by which its classes are numbered
     return model
 
 

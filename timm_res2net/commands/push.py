@@ -149,7 +149,7 @@ def build(checkpoint: Any, name: Optional[str], timeout: Optional[float] = None)
     from .training import from_its_repository
     args = checkpoint.training.get('args', {})
     if not name:
-        checkpoint = from_its_repository(checkpoint, timeout)
+        checkpoint = from_its_repository(checkpoint, timeout=timeout)
     told = name or checkpoint.architecture
     if not told:
         raise Refusal('the checkpoint does not tell its architecture, add --model')

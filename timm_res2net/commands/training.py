@@ -12,24 +12,31 @@ from ..weights.reading import ran_in
 from .command_line import Refusal, warn
 
 
-def from_its_repository(checkpoint: Any, timeout: Optional[float] = None) -> Any:
+def from_its_repository(checkpoint: Any, required: bool = True, timeout: Optional[float] = None) -> Any:
     """A checkpoint that names a repository, with the network and the preprocessing of that, but classes of its own.
 
     Args:
+        required: Without what the repository says it is of no use.
         timeout: See `push_to_hub`.
 
     Raises:
-        HubError: What the repository says cannot be had.
+        HubError: That cannot be had, and it is required; else it is said, and the checkpoint is as it was.
     """
     if not checkpoint.architecture.startswith('hf-hub:'):
         return checkpoint
     from timm.models import load_model_config_from_hf
 
-    from ..hub.errors import hub_errors
+    from ..hub.errors import HubError, hub_errors
     from ..hub.time_limit import time_limit
     repo = checkpoint.architecture.removeprefix('hf-hub:')
-    with hub_errors(repo), time_limit(repo, timeout):
-        cfg, name, base = load_model_config_from_hf(repo)
+    try:
+        with hub_errors(repo), time_limit(repo, timeout):
+            cfg, name, base = load_model_config_from_hf(repo)
+    except HubError as error:
+        if required:
+            raise
+        warn(f'{checkpoint.path} was trained from hf-hub:{repo}, which cannot be asked: {error}')
+        return checkpoint
     cfg = {k: v for k, v in data_cfg.read_config({'pretrained_cfg': cfg}).items() if k not in data_cfg.OF_THE_WEIGHTS}
     return dataclasses.replace(
         checkpoint, architecture=name, model_args={**(base or {}), **checkpoint.model_args},
@@ -103,20 +110,18 @@ def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Op
     return names
 
 
-def _mapped_names(args: Mapping[str, Any], model: Any, path: Path) -> List[str]:
+def _mapped_names(args: Mapping[str, Any], model: Any, path: Path) -> Optional[List[str]]:
     """The class names of a training by --class-map, which numbers folders otherwise than by their order.
 
-    Raises:
-        Refusal: The file is not where the place of the checkpoint says, or is none of names. Without it nobody knows
-            which class is which.
+    None where the file is not where the place of the checkpoint says, or is none of names.
     """
     given = str(args['class_map'])
     file = Path(given) if os.path.isabs(given) else (ran_in(dict(args), path) or Path('nowhere')) / given
     names = file.read_text(encoding='utf-8').splitlines() if file.suffix == '.txt' and file.is_file() else []
     if len(names) != model.num_classes:
-        raise Refusal(
-            f'the training numbered its classes by --class-map {given}, which is not here with {model.num_classes} '
-            'names: `timm-res2net convert CHECKPOINT FOLDER --class-names FILE`, a name a line, makes a folder that '
-            'knows its classes')
+        warn(f'the training numbered its classes by --class-map {given}, which is not here as a .txt of '
+             f'{model.num_classes} names: there are no class names, --class-names, of `timm-res2net convert` say, '
+             'gives them')
+        return None
     warn(f'class names are those of {file}, by which it was trained')
     return [name.strip() for name in names]

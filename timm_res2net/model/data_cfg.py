@@ -17,6 +17,9 @@ _INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'box', 'hamming', 'lanczos'
 SOURCE_KEYS = (
     'url', 'file', 'state_dict', 'hf_hub_id', 'hf_hub_filename', 'source', 'custom_load', 'label_offset', 'label_names',
     'label_descriptions')
+# what a row of a table says otherwise, or the network does
+_NOT_OWN = (*SOURCE_KEYS, 'license', 'description', 'num_classes', 'pool_size', 'first_conv', 'classifier',
+            'paper_name', 'paper_ids')
 # what is true of weights as they were published, and not of what is trained from them
 OF_THE_WEIGHTS = ('tag', 'license', 'description', 'label_names', 'label_descriptions')
 _TYPES = {
@@ -101,12 +104,13 @@ def check_own_cfg(name: str, data: Mapping[str, Any], in_chans: int) -> None:
     Raises:
         TypeError, ValueError: Naming the first entry that cannot be used.
     """
+    check_settings(name, data)
     for key in data:
-        if key in _CFG_KEYS and key not in _DATA_KEYS:
+        if key in _NOT_OWN:
             raise ValueError(
-                f'{name}[{key!r}] is no preprocessing: license, num_classes and label_names are arguments of Weights, '
-                'and the rest is read off the network.')
-    check_data_config(name, data, in_chans)
+                f'{name}[{key!r}] is no preprocessing: url, file, hf_hub_id, license, num_classes, label_names and '
+                'source (the description) are arguments of Weights, what is of the network is read off it.')
+    check_data_config(name, {k: v for k, v in data.items() if k in _DATA_KEYS}, in_chans)
 
 
 def _numbers(shown: str, value: Any, length: Optional[int], what: str) -> list:

@@ -118,8 +118,8 @@ def _from_array(array: Any) -> Image.Image:
             raise ValueError(f'an array of {array.dtype} is no picture')
         least, most = (float(limit(array, initial=0, where=np.isfinite(array))) for limit in (np.min, np.max))
         if least < -0.1 * max(most, 1):  # less is what resizing leaves
-            raise ValueError(
-                f'its numbers begin at {least:.3g}, as if it were normalised already: give 0 to 1 or 0 to 255')
+            normalised = ', as if it were normalised already' if array.dtype.kind == 'f' else ''
+            raise ValueError(f'its numbers begin at {least:.5g}{normalised}: give 0 to 1 or 0 to 255')
         array = _to_bytes(array)
     return Image.fromarray(array)
 

@@ -107,7 +107,7 @@ class Res2Net(Network, ResNet):
     """
     Arguments = Res2NetArguments
     out_indices = (0, 1, 2, 3, 4)
-    block_layer: ClassVar[Any] = Res2NetBottleneck  # timm's stages call it
+    block: ClassVar[Any] = Res2NetBottleneck  # timm's stages call it
 
     @takes(Res2NetArguments)
     def __init__(self, device=None, dtype=None, **arguments: Any) -> None:
@@ -120,7 +120,7 @@ class Res2Net(Network, ResNet):
         """
         args = declared(self.Arguments, 'Res2Net', arguments)
         super().__init__(
-            self.block_layer,
+            self.block,
             num_classes=args.num_classes,
             in_chans=args.in_chans,
             output_stride=32 if args.exact_dilation else args.output_stride,

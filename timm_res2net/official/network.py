@@ -67,10 +67,10 @@ class OfficialNetwork(Res2Net):
         layers = check_ints('layers', layers, 4)
         arguments: Dict[str, Any] = dict(
             self.form, layers=layers, base_width=baseWidth, scale=scale, **of_block, num_classes=num_classes)
-        self.block_layer = _Blocks(  # type: ignore[misc]  # for the next line alone
+        self.block = _Blocks(  # type: ignore[misc]  # for the next line alone
             block, layers, baseWidth=baseWidth, scale=scale, **of_block)
         super().__init__(zero_init_last=False, **arguments)
-        del self.block_layer
+        del self.block
         self.relu = nn.ReLU(self.relu_in_place)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.inplanes, self.baseWidth, self.scale = self.num_features, baseWidth, scale
@@ -86,6 +86,8 @@ class OfficialNetwork(Res2Net):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(self.child_names.get(name, name) if self.names_of_timm else name, value)
+        if isinstance(value, nn.Module) and hasattr(type(self), name):  # `block`, say: before that of the class
+            self.__dict__[name] = value
         if name == 'fc':
             layers = value.modules() if isinstance(value, nn.Module) else ()
             self.num_classes = ([m.out_features for m in layers if isinstance(m, nn.Linear)] or [0])[-1]

@@ -205,25 +205,30 @@ def _described(
         training: Dict[str, Any],
         config: Optional[Dict[str, Any]],
         path: Path,
-) -> Tuple[str, Dict[str, Any], Dict[str, Any]]:
-    """Architecture, arguments and cfg that the file itself gives: a folder's config.json, timm's training arguments."""
+) -> Tuple[str, Dict[str, Any], Dict[str, Any], Tuple[str, ...]]:
+    """Architecture, arguments and cfg that the file itself gives: a folder's config.json, timm's training arguments.
+
+    And what was assumed to find them, in words.
+    """
     if config is not None:
         if 'architecture' not in config:
-            return *_of_backbone(config), {}
-        return str(config['architecture']), _mapping(config.get('model_args')), read_config(config)
+            return *_of_backbone(config), {}, ()
+        return str(config['architecture']), _mapping(config.get('model_args')), read_config(config), ()
     args = training.get('args', {})
     name = training.get('arch') or args.get('model')
     if not isinstance(name, str):
-        return '', {}, {}
+        return '', {}, {}, ()
     model_args = {} if args.get('gp') is None else {'global_pool': args['gp']}
     model_args.update(_mapping(args.get('model_kwargs')))
     base = name.partition('local-dir:')[2]
-    folder = base and (Path(base) if os.path.isabs(base) else (ran_in(args, path) or Path('nowhere')) / base)
+    there = Path() if os.path.isabs(base) else ran_in(args, path)
+    folder = base and (there or Path()) / base
     if folder and (folder / 'config.json').is_file():  # trained from there: its preprocessing, but own classes
-        name, base_args, cfg = _described({}, _json(folder / 'config.json'), folder)
+        guessed = () if there is not None else (f'local-dir:{base} to be {folder.absolute()}',)
+        name, base_args, cfg, _ = _described({}, _json(folder / 'config.json'), folder)
         cfg = {k: v for k, v in cfg.items() if k not in OF_THE_WEIGHTS}
-        return name, {**base_args, **model_args}, {**cfg, **_preprocessing(args)}
-    return name, model_args, _preprocessing(args)
+        return name, {**base_args, **model_args}, {**cfg, **_preprocessing(args)}, guessed
+    return name, model_args, _preprocessing(args), ()
 
 
 def _of_backbone(config: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
@@ -273,9 +278,10 @@ def read_checkpoint(path: Union[str, Path], use_ema: bool = True, entry: Optiona
     with naming(file):
         checkpoint = checkpoint_of(content, use_ema, entry)
     training = _training(content, file.parent)
-    name, arguments, cfg = _described(training, config, path)
+    name, arguments, cfg, guessed = _described(training, config, path)
     return dataclasses.replace(
-        checkpoint, path=str(path), architecture=name, model_args=arguments, cfg=cfg, training=training)
+        checkpoint, path=str(path), architecture=name, model_args=arguments, cfg=cfg, training=training,
+        assumed=(*checkpoint.assumed, *guessed))
 
 
 def checkpoint_of(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> Checkpoint:
