@@ -453,11 +453,14 @@ def test_the_service_of_the_page(tmp_path, monkeypatch):
             slow.sendall(b'POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\nx')
             slow.settimeout(60)
             assert slow.recv(1) == b''  # hung up
-        for worker in namespace['served'].run.members:
-            os.kill(worker.process.pid, signal.SIGSTOP)  # they take what they are asked, and die of it
-            threading.Timer(1, worker.process.kill).start()
+        stopped = [worker.process for worker in namespace['served'].run.members]
+        for process in stopped:
+            os.kill(process.pid, signal.SIGSTOP)  # they take what they are asked, and die of it
+            threading.Timer(1, process.kill).start()
         with pytest.raises(HTTPError, match='503'):
             ask(bodies[0])
+        for process in stopped:  # one that is not dead yet would die of the next
+            process.wait(60)
         with ThreadPoolExecutor(4) as clients:
             assert list(clients.map(ask, bodies[:8])) == answers[:8]
     finally:
