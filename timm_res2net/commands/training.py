@@ -88,7 +88,7 @@ def names_of_training(training: Mapping[str, Any], model: Any, path: Path) -> Op
     if not where or not isinstance(where, str) or not known:
         return None
     if not os.path.isabs(where):
-        there = ran_in(dict(args), path)
+        there = ran_in(args, path)
         if there is None:
             warn(f'it was trained on {where}, relative to what the place of {path} does not tell, so there are '
                  'no class names: --class-names, of `timm-res2net convert` say, gives them')
@@ -116,8 +116,10 @@ def _mapped_names(args: Mapping[str, Any], model: Any, path: Path) -> Optional[L
     None where the file is not where the place of the checkpoint says, or is none of names.
     """
     given = str(args['class_map'])
-    file = Path(given) if os.path.isabs(given) else (ran_in(dict(args), path) or Path('nowhere')) / given
-    names = file.read_text(encoding='utf-8').splitlines() if file.suffix == '.txt' and file.is_file() else []
+    there = Path() if os.path.isabs(given) else ran_in(args, path)
+    file = (there or Path()) / given
+    known = there is not None and file.suffix == '.txt' and file.is_file()
+    names = file.read_text(encoding='utf-8').splitlines() if known else []
     if len(names) != model.num_classes:
         warn(f'the training numbered its classes by --class-map {given}, which is not here as a .txt of '
              f'{model.num_classes} names: there are no class names, --class-names, of `timm-res2net convert` say, '

@@ -23,7 +23,7 @@ from .deployed import NEEDED, Deployed
 from .engines import METADATA, checksum, cpu_features, engine, is_sealed, onnx_sessions, openvino_requests
 from .guest import alone, interruptible, quiet
 from .placing import forbids_code, missing_temporary
-from .workers import FileError, Pool, Run, share, start_workers
+from .workers import FileError, Pool, Run, check_owner, share, start_workers
 
 _EXHAUSTED = errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM  # whatever the file is
 Loaded = Tuple[Pool, Dict[str, Any]]  # with the metadata
@@ -163,19 +163,13 @@ def _unpacking(temporary: Path) -> Iterator[None]:
                 os.environ['TMPDIR'] = before
 
 
-def _check_owner(owner: int) -> None:
-    """Threads do not come along into a forked process, where one would wait for them for ever."""
-    if os.getpid() != owner:
-        raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
-
-
 def _of_this_process(model: Callable[[torch.Tensor], torch.Tensor]) -> Run:
     """What torch runs, whatever the process has set; refused where it would wait for ever."""
     owner = os.getpid()
 
     def run(x):
         if torch.get_num_threads() > 1:
-            _check_owner(owner)
+            check_owner(owner)
         try:
             with torch.no_grad(), torch.autocast('cpu', enabled=False):
                 return model(x)
@@ -262,7 +256,7 @@ def load_openvino(path: Path, workers: Optional[int]) -> Loaded:
     def server(request):  # which holds one input and one output
         def run(x):
             if streams > 1:
-                _check_owner(owner)
+                check_owner(owner)
             return torch.from_numpy(request.infer([x.numpy()])[0].copy())
         return run
     requests = openvino_requests(model, metadata['precision'], streams)

@@ -26,6 +26,12 @@ class FileError(ValueError):
 _KINDS: Dict[str, Any] = {'ImportError': ImportError, 'FileError': FileError, 'ValueError': FileError}
 
 
+def check_owner(owner: int) -> None:
+    """Refuse a call in a forked process, where one would wait for ever for threads that have not come along."""
+    if os.getpid() != owner:
+        raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
+
+
 class Pool:
     """Callables as one: each serves a caller at a time, further callers wait for the first that is free."""
 
@@ -102,8 +108,7 @@ class Worker:
             RuntimeError: The process died, such as for want of memory; the next call starts another, unless there is
                 another file by then or nothing can be started.
         """
-        if os.getpid() != self.owner:  # two processes on one pipe would read each other's answers
-            raise RuntimeError('The file was loaded before a fork: load it in the process that uses it.')
+        check_owner(self.owner)  # two processes on one pipe would read each other's answers
         if self.process.poll() is not None:
             self.restart()
         try:

@@ -11,11 +11,12 @@ import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 
 import torch
 from torch import nn
 
+from ..model.dilation import with_border
 from .engines import METADATA, UNSEALED, checksum, compiler, cpu_features, engine, seal
 from .guest import unprinted
 from .placing import forbids_code, missing_temporary
@@ -85,14 +86,11 @@ def write_openvino(graph: nn.Module, path: Path, inputs: torch.Tensor, metadata:
 
 
 def _pad_pools(graph: nn.Module) -> None:
-    """Pools of 2 x 2 whose last window may lie half outside the map: OpenVINO fails on a map of one row or column.
-
-    With a copy of the border there, which does not change the mean, no window does.
-    """
+    """Leave no window of a 2x2 pool half outside the map: OpenVINO fails there on a map of one row or column."""
     for parent in list(graph.modules()):
         for name, pool in list(parent.named_children()):
             if isinstance(pool, nn.AvgPool2d) and pool.kernel_size == 2 and pool.ceil_mode:
-                setattr(parent, name, nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, pool.stride)))
+                setattr(parent, name, with_border(pool, cast(int, pool.stride)))
 
 
 def _program(graph: nn.Module, inputs: torch.Tensor, metadata: Dict[str, Any]) -> torch.export.ExportedProgram:

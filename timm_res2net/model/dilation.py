@@ -81,8 +81,7 @@ def without_stride(layer: nn.Module, dilation: int) -> nn.Module:
     if isinstance(layer, BlurPool2d):
         layer.stride = 1
     elif isinstance(layer, (nn.AvgPool2d, nn.MaxPool2d)) and (layer.kernel_size, layer.padding) == (2, 0):
-        # the last window lies half outside, where a copy of the border changes neither mean nor maximum
-        layer = nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), type(layer)(2, 1))
+        layer = with_border(layer, 1)
     elif isinstance(layer, nn.AvgPool2d):
         layer = nn.AvgPool2d(layer.kernel_size, 1, layer.padding, count_include_pad=layer.count_include_pad)
     else:
@@ -90,6 +89,11 @@ def without_stride(layer: nn.Module, dilation: int) -> nn.Module:
             f"aa_layer={type(layer).__name__} has no exact dilation, take 'blur', 'blurpc' or 'avg', or leave "
             'exact_dilation out.')
     return Dilated(layer, dilation) if dilation > 1 else layer
+
+
+def with_border(pool: nn.Module, stride: int) -> nn.Module:
+    """A 2x2 pool whose last window lies half outside, on a copy of the border: neither mean nor maximum change."""
+    return nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), type(pool)(2, stride))
 
 
 def trade_strides(model: Any, output_stride: int) -> None:

@@ -3,6 +3,7 @@ import dataclasses
 import inspect
 import math
 from fractions import Fraction
+from functools import cache
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
 import timm
@@ -43,13 +44,19 @@ def complete(cls: Type[Network], arguments: Mapping[str, Any]) -> Dict[str, Any]
     full = values(declared(cls.Arguments, cls.__name__, arguments))
     for name in FACTORIES:
         if isinstance(full.get(name), str):
-            spelled = layer_name(name, resolve_layer(name, full[name]))
-            full[name] = spelled if isinstance(spelled, str) else full[name]
+            full[name] = _spelled(name, full[name])
     if full['attn_layer'] == 'se' and full['rd_ratio'] is None:
         full['rd_ratio'] = 1 / 16
     if not full['attn_layer']:
         full['attn_position'] = 'output'
     return full
+
+
+@cache
+def _spelled(name: str, layer: str) -> str:
+    """The one spelling of a layer's name of which timm takes several."""
+    named = layer_name(name, resolve_layer(name, layer))
+    return named if isinstance(named, str) else layer
 
 
 def in_weights(cls: Type[Network]) -> Tuple[str, ...]:

@@ -21,7 +21,7 @@ import re
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -190,7 +190,7 @@ def _training(content: Any, folder: Path) -> Dict[str, Any]:
     return {**told, 'args': _mapping(args), 'averaged': isinstance(content.get('state_dict_ema'), dict)}
 
 
-def ran_in(args: Dict[str, Any], path: Path) -> Optional[Path]:
+def ran_in(args: Mapping[str, Any], path: Path) -> Optional[Path]:
     """Where train.py ran that left a checkpoint: its folder is OUTPUT/EXPERIMENT there; None if that does not tell."""
     path = Path(os.path.abspath(path))
     outputs = (path if path.is_dir() else path.parent).parent

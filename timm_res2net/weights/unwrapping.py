@@ -7,7 +7,7 @@
 | mmengine's `state_dict` and `ema_state_dict` | the first, which is the averaged one: its EMAHook writes them so |
 | several others (`teacher`, `student`) | none: the caller names the entry |
 """
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def unwrap(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> T
         return dict(entries[entry]), entry
     networks = {path: state for path, state in entries.items() if _is_network(state)}
     known = [*(_PAIRS.values() if use_ema else ()), *_PAIRS]
-    if _swaps(entries) and len(networks) == 2:
+    if _swaps(content) and len(networks) == 2:
         known = ['state_dict' if use_ema else _SWAPPED]
     elif len(networks) > 1 and set(networks) not in map(set, _PAIRS.items()):
         raise CheckpointError(
@@ -57,14 +57,15 @@ def unwrap(content: Any, use_ema: bool = True, entry: Optional[str] = None) -> T
     return dict(chosen[path]), path
 
 
-def _swaps(entries: Mapping[str, Dict[Any, Any]]) -> bool:
+def _swaps(content: Any) -> bool:
     """Whether the entries are those of mmengine's EMAHook, whose averaged model counts its steps."""
-    return 'state_dict' in entries and 'steps' in entries.get(_SWAPPED, {})
+    averaged = content.get(_SWAPPED) if isinstance(content, dict) and 'state_dict' in content else None
+    return isinstance(averaged, dict) and 'steps' in averaged
 
 
 def in_words(content: Any, path: str) -> Tuple[str, ...]:
     """What is assumed of an entry of a file."""
-    if path not in ('state_dict', _SWAPPED) or not _swaps(dict(_states(content))):
+    if path not in ('state_dict', _SWAPPED) or not _swaps(content):
         return ()
     kind = 'averaged' if path == 'state_dict' else 'plain'
     return (f"these to be the {kind} weights, as mmengine's EMAHook writes them",)
